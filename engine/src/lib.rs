@@ -1,0 +1,3 @@
+//! Bifold (under construction).
+mod error;
+pub use error::{Error, Place, Result};

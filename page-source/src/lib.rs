@@ -1,0 +1,24 @@
+//! The contract between Bifold's engine and whatever reaches its pages.
+//!
+//! Two seams live here. [`PageSource`] is a read cache over immutable pages plus a bulk writer: what a backend
+//! (`mmap`, buffer pool) implements and the engine is generic over. [`File`] and [`FileSystem`] lie beneath it:
+//! every call that touches the disk goes through them, so that tests can inject faults and replay crashes.
+
+mod checksum;
+mod error;
+mod file;
+mod id;
+mod mem_fs;
+mod os_fs;
+mod source;
+mod stats;
+pub mod sync;
+
+pub use checksum::{chunk_checksum, page_checksum, seal_page, verify_page};
+pub use error::{Error, Result};
+pub use file::{Access, DirectFile, File, FileIdentity, FileSystem, LockKind};
+pub use id::{PageId, PageRef, PageSize};
+pub use mem_fs::MemFs;
+pub use os_fs::OsFs;
+pub use source::{CHUNK_SIZE, ChunkCheck, PageSource, PageWrite, SourceConfig, Visit};
+pub use stats::SourceStats;
