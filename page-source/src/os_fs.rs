@@ -1,10 +1,8 @@
-//! The real file system behind the file seam, through rustix: positioned I/O, flock, O_TMPFILE, O_DIRECT.
+//! The real file system behind the file seam, through rustix: positioned I/O, flock, `O_TMPFILE`, `O_DIRECT`.
 #![forbid(unsafe_code)]
 
 use crate::file::{Access, DirectFile, File, FileIdentity, FileSystem, LockKind};
-use rustix::fs::{
-    AtFlags, CWD, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, StatxFlags
-};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, StatxFlags};
 use rustix::io::Errno;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
