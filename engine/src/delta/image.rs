@@ -1,0 +1,93 @@
+//! The image of one delta page: its bytes, and beside them the words that may name other delta pages.
+#![forbid(unsafe_code)]
+
+use bifold_page_source::sync::atomic::{AtomicU64, Ordering};
+
+/// One page on the heap.
+///
+/// References to children are read through [`words`](Self::words) alone, never from the bytes: a sweep turns a word
+/// from a descriptor into a place on file while readers walk. Everything else is immutable once the image is shared,
+/// as only `&mut self` changes it.
+#[derive(Debug)]
+pub(crate) struct Image {
+    bytes: Box<[u8]>,
+    words: Vec<AtomicU64>,
+}
+
+impl Image {
+    /// An image that refers to nothing.
+    pub(crate) fn new(bytes: Box<[u8]>) -> Self {
+        Self { bytes, words: Vec::new() }
+    }
+
+    /// An image with its child words, in the page's order of children.
+    pub(crate) fn with_words(bytes: Box<[u8]>, words: impl IntoIterator<Item = u64>) -> Self {
+        Self { bytes, words: words.into_iter().map(AtomicU64::new).collect() }
+    }
+
+    /// The page's bytes.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The page's bytes, to change them.
+    #[inline]
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// The child words. Whoever stores one that names a place or a descriptor others made uses `Release`, whoever
+    /// follows one `Acquire`.
+    #[inline]
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        &self.words
+    }
+
+    /// The child words, to insert and remove some.
+    #[inline]
+    pub(crate) fn words_mut(&mut self) -> &mut Vec<AtomicU64> {
+        &mut self.words
+    }
+
+    /// The heap memory this image takes, in bytes, with its reference counts and without the allocator's overhead.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        let counts = 2 * size_of::<usize>();
+        let words = self.words.capacity() * size_of::<AtomicU64>();
+        (counts + size_of::<Self>() + self.bytes.len() + words) as u64
+    }
+}
+
+impl Clone for Image {
+    /// A copy of its own. Words that a sweep turns meanwhile are copied as they were or as they are; both are right.
+    fn clone(&self) -> Self {
+        let words = self.words.iter().map(|word| AtomicU64::new(word.load(Ordering::Acquire))).collect();
+        Self { bytes: self.bytes.clone(), words }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clone_is_independent() {
+        let mut image = Image::with_words(Box::from([1, 2, 3]), [7, 8]);
+        let copy = image.clone();
+        image.bytes_mut()[0] = 9;
+        image.words()[1].store(80, Ordering::Release);
+        image.words_mut().push(AtomicU64::new(5));
+        assert_eq!(copy.bytes(), [1, 2, 3]);
+        let words: Vec<u64> = copy.words().iter().map(|word| word.load(Ordering::Acquire)).collect();
+        assert_eq!(words, [7, 8]);
+        assert_eq!(image.words().len(), 3);
+    }
+
+    #[test]
+    fn the_size_counts_bytes_and_words() {
+        let bare = Image::new(vec![0; 512].into_boxed_slice());
+        let with_words = Image::with_words(vec![0; 512].into_boxed_slice(), 0..10);
+        assert!(bare.size_bytes() >= 512);
+        assert!(with_words.size_bytes() >= bare.size_bytes() + 80);
+    }
+}
