@@ -1,0 +1,291 @@
+//! `MmapSource`: the page source over a map.
+//!
+//! A page is verified at its first touch since it was opened or rewritten, and one bit remembers that; after that a
+//! view is a bounds check, a bit and a slice. Two threads may verify one page at once: both find the same.
+//! Extents are checked once a chunk, remembered in a set of their own, so that a page taken for an extent by a
+//! damaged reference is still checked as one.
+
+use crate::advice::Advisor;
+use crate::bits::Bits;
+use crate::faults::Faults;
+use crate::map::Map;
+use crate::options::Options;
+use bifold_page_source::sync::Mutex;
+use bifold_page_source::{
+    CHUNK_SIZE, ChunkCheck, Error, File, PageId, PageRef, PageSource, PageWrite, Result, SourceConfig,
+    SourceStats, Visit, verify_page, write_pages,
+};
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const BEYOND: &str = "it lies beyond the end of the file";
+/// How far ahead of the check an extent is read.
+const WINDOW: u64 = 4 << 20;
+/// What is no longer than this is left to page faults.
+const READ_AT_ONCE: u64 = 16 << 10;
+
+/// A memory-mapped file of pages.
+///
+/// Nobody else may change the file while this lives. An I/O error of the disk beneath a page that is touched is the
+/// signal `SIGBUS`, not an error value; a page beyond the end of the file is never touched.
+#[derive(Debug)]
+pub struct MmapSource {
+    file: Arc<dyn File>,
+    config: SourceConfig,
+    map: Map,
+    /// Pages found whole.
+    pages: Bits,
+    /// Chunks of extents found whole, each by its first page.
+    chunks: Bits,
+    advisor: Advisor,
+    /// Held while the file grows or is cut.
+    resize: Mutex<()>,
+    counts: Counts,
+    faults_at_open: Faults,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    pages_verified: AtomicU64,
+    pages_written: AtomicU64,
+    bytes_written: AtomicU64,
+    writes: AtomicU64,
+    syncs: AtomicU64,
+}
+
+/// A visit to a [`MmapSource`]: nothing but a reference.
+#[derive(Clone, Copy, Debug)]
+pub struct MmapVisit<'s> {
+    source: &'s MmapSource,
+}
+
+impl<'s> Visit for MmapVisit<'s> {
+    type Pin = &'s [u8];
+
+    #[inline]
+    fn view(&mut self, page: PageRef) -> Result<&[u8]> {
+        self.source.page(page)
+    }
+
+    #[inline]
+    fn hold(&mut self, page: PageRef) -> Result<&'s [u8]> {
+        self.source.page(page)
+    }
+}
+
+impl MmapSource {
+    #[inline]
+    fn page(&self, at: PageRef) -> Result<&[u8]> {
+        let size = self.config.page_size;
+        let Some(bytes) = self.map.slice(at.page().offset(size), size.bytes()) else {
+            return Err(Error::Corrupt { page: at.page(), what: BEYOND });
+        };
+        let stored = bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+        if self.pages.contains(at.page().get()) && at.matches(stored) {
+            return Ok(bytes);
+        }
+        self.verify(at, bytes)?;
+        Ok(bytes)
+    }
+
+    #[cold]
+    fn verify(&self, at: PageRef, bytes: &[u8]) -> Result<()> {
+        verify_page(self.config.file_id, at, bytes)?;
+        (self.config.validate)(bytes).map_err(|what| Error::Corrupt { page: at.page(), what })?;
+        self.pages.insert(at.page().get());
+        self.counts.pages_verified.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Starts to read pages if they are probably cold.
+    fn warm(&self, pages: &[PageRef]) {
+        let touched = |page: PageRef| self.pages.contains(page.page().get());
+        self.advisor.warm_pages(&*self.file, self.config.page_size, pages, touched);
+    }
+
+    /// Checks the chunks that `range` touches, each at its first touch, reading ahead of the check.
+    fn check_chunks(
+        &self,
+        first: PageId,
+        data: &[u8],
+        range: &Range<u64>,
+        check: ChunkCheck<'_>,
+    ) -> Result<()> {
+        let chunk_size = CHUNK_SIZE as u64;
+        let pages_per_chunk = self.config.page_size.pages_for(chunk_size);
+        let base = first.offset(self.config.page_size);
+        let mut warmed = range.start / chunk_size * chunk_size;
+        for chunk in range.start / chunk_size..range.end.div_ceil(chunk_size) {
+            let start = chunk * chunk_size;
+            let page = first.get() + chunk * pages_per_chunk;
+            let good = self.chunks.contains(page);
+            // What was checked before is read at the user's pace: only its beginning is read ahead.
+            if start == warmed && (!good || start <= range.start) {
+                warmed = (start + WINDOW).min(range.end);
+                if warmed - start > READ_AT_ONCE {
+                    self.advisor.warm_bytes(&*self.file, base + start..base + warmed);
+                }
+            }
+            if !good {
+                let end = (start as usize + CHUNK_SIZE).min(data.len());
+                check(chunk, &data[start as usize..end])?;
+                self.chunks.insert(page);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets that pages were found whole.
+    fn forget(&self, pages: Range<u64>) {
+        self.pages.remove(pages.clone());
+        self.chunks.remove(pages);
+    }
+
+    /// Accounts for a write that has ended, and lets what it added to the file be seen.
+    fn wrote(&self, pages: u64, end: u64, calls: u64) -> Result<()> {
+        if end > self.map.len() {
+            let _resize = self.resize.lock();
+            self.map.follow(&*self.file).map_err(|e| Error::io("map", end, e))?;
+        }
+        let bytes = pages << self.config.page_size.shift();
+        self.counts.pages_written.fetch_add(pages, Ordering::Relaxed);
+        self.counts.bytes_written.fetch_add(bytes, Ordering::Relaxed);
+        self.counts.writes.fetch_add(calls, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[expect(unsafe_code, reason = "the trait's unsafe methods, and the map's, which has the same condition")]
+impl PageSource for MmapSource {
+    type Options = Options;
+    type Pin<'s> = &'s [u8];
+    type Span<'s> = &'s [u8];
+    type Visit<'s> = MmapVisit<'s>;
+
+    const NAME: &'static str = "mmap";
+
+    fn open(file: Arc<dyn File>, config: SourceConfig, options: &Options) -> Result<Self> {
+        let map = Map::new(&*file, options.reserve_bytes, options.populate, !options.read_ahead)
+            .map_err(|e| Error::io("map", 0, e))?;
+        Ok(Self {
+            file,
+            config,
+            map,
+            pages: Bits::default(),
+            chunks: Bits::default(),
+            advisor: Advisor::default(),
+            resize: Mutex::new(()),
+            counts: Counts::default(),
+            faults_at_open: Faults::now(),
+        })
+    }
+
+    #[inline]
+    fn visit(&self) -> MmapVisit<'_> {
+        MmapVisit { source: self }
+    }
+
+    /// One page after the other, with reads of all of them begun first if they are probably cold.
+    fn view_each(&self, pages: &[PageRef], f: &mut dyn FnMut(usize, &[u8]) -> Result<()>) -> Result<()> {
+        if pages.len() > 1 {
+            self.warm(pages);
+        }
+        pages.iter().enumerate().try_for_each(|(i, page)| f(i, self.page(*page)?))
+    }
+
+    fn prefetch(&self, pages: &[PageRef]) {
+        self.warm(pages);
+    }
+
+    fn extent(&self, first: PageId, len: u64, range: Range<u64>, check: ChunkCheck<'_>) -> Result<&[u8]> {
+        let corrupt = |what| Error::Corrupt { page: first, what };
+        if range.start > range.end || range.end > len {
+            return Err(corrupt("a range beyond its extent was asked for"));
+        }
+        let last = first.get().checked_add(self.config.page_size.pages_for(len));
+        if last.is_none_or(|last| last > self.len_pages()) {
+            return Err(corrupt("its extent lies beyond the end of the file"));
+        }
+        let data = self.map.slice(first.offset(self.config.page_size), len as usize);
+        let data = data.ok_or_else(|| corrupt("its extent lies beyond the end of the file"))?;
+        self.check_chunks(first, data, &range, check)?;
+        Ok(&data[range.start as usize..range.end as usize])
+    }
+
+    unsafe fn write(&self, writes: &[PageWrite<'_>]) -> Result<()> {
+        let mut end = 0;
+        for write in writes {
+            let page = write.at.page().get();
+            self.forget(page..page + 1);
+            end = end.max((page + 1) << self.config.page_size.shift());
+        }
+        let calls = write_pages(&*self.file, self.config.page_size, writes)?;
+        self.wrote(writes.len() as u64, end, calls)
+    }
+
+    unsafe fn write_extent(&self, at: PageId, bytes: &[u8]) -> Result<()> {
+        let offset = at.offset(self.config.page_size);
+        let pages = self.config.page_size.pages_for(bytes.len() as u64);
+        debug_assert_eq!(bytes.len() % self.config.page_size.bytes(), 0, "an extent is whole pages");
+        self.forget(at.get()..at.get() + pages);
+        self.file.write_at(bytes, offset).map_err(|e| Error::io("write", offset, e))?;
+        self.wrote(pages, offset + bytes.len() as u64, 1)
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.file.sync().map_err(|e| Error::io("sync", 0, e))?;
+        self.counts.syncs.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn grow(&self, pages: u64) -> Result<()> {
+        let _resize = self.resize.lock();
+        let shift = self.config.page_size.shift();
+        let from = self.map.len() >> shift << shift;
+        if pages > PageId::MAX.get() + 1 {
+            return Err(Error::io("grow", from, io::ErrorKind::FileTooLarge.into()));
+        }
+        let Some(more) = (pages << shift).checked_sub(from).filter(|more| *more > 0) else { return Ok(()) };
+        let grown = self.file.allocate(from, more);
+        // Also after a failure the file may be longer than before.
+        let followed = self.map.follow(&*self.file);
+        grown.and(followed).map_err(|e| Error::io("grow", from, e))
+    }
+
+    unsafe fn shrink(&self, pages: u64) -> Result<()> {
+        let _resize = self.resize.lock();
+        let before = self.len_pages();
+        if pages >= before {
+            return Ok(());
+        }
+        self.forget(pages..before);
+        let len = pages << self.config.page_size.shift();
+        // SAFETY: our caller promises of the pages beyond what the map asks of the bytes.
+        unsafe { self.map.shorten(&*self.file, len) }.map_err(|e| Error::io("shrink", len, e))
+    }
+
+    #[inline]
+    fn len_pages(&self) -> u64 {
+        self.map.len() >> self.config.page_size.shift()
+    }
+
+    fn discard(&self, pages: Range<PageId>) {
+        self.forget(pages.start.get()..pages.end.get());
+    }
+
+    fn stats(&self) -> SourceStats {
+        let faults = Faults::now().since(self.faults_at_open);
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let mut stats = SourceStats::default();
+        stats.pages_verified = read(&self.counts.pages_verified);
+        stats.pages_written = read(&self.counts.pages_written);
+        stats.bytes_written = read(&self.counts.bytes_written);
+        stats.writes = read(&self.counts.writes);
+        stats.syncs = read(&self.counts.syncs);
+        stats.major_faults = faults.major;
+        stats.minor_faults = faults.minor;
+        stats
+    }
+}
