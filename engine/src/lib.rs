@@ -1,3 +1,9 @@
 //! Bifold (under construction).
+mod delta;
 mod error;
+mod node;
+mod root;
+mod txn;
+mod walk;
+mod word;
 pub use error::{Error, Place, Result};

@@ -50,6 +50,12 @@ impl Image {
         &mut self.words
     }
 
+    /// Bytes and words, to change both.
+    #[inline]
+    pub(crate) fn parts_mut(&mut self) -> (&mut [u8], &mut Vec<AtomicU64>) {
+        (&mut self.bytes, &mut self.words)
+    }
+
     /// The heap memory this image takes, in bytes, with its reference counts and without the allocator's overhead.
     pub(crate) fn size_bytes(&self) -> u64 {
         let counts = 2 * size_of::<usize>();

@@ -1,0 +1,3 @@
+//! Transactions: snapshots to read, and the one that writes.
+
+pub(crate) mod pages;
