@@ -10,7 +10,7 @@ use crate::node::Node;
 use crate::root::TreeRoot;
 use crate::txn::pages::TxnPages;
 use crate::word::{Target, Word};
-use bifold_page_source::{PageId, PageRef, PageSource, Visit};
+use bifold_page_source::{PageId, PageRef, PageSize, PageSource, Visit};
 use std::sync::Arc;
 
 /// What every walk reads from.
@@ -18,6 +18,9 @@ use std::sync::Arc;
 pub(crate) struct Store<S> {
     pub(crate) source: S,
     pub(crate) slab: Slab,
+    /// The file's id, the seed of its checksums.
+    pub(crate) file_id: u64,
+    pub(crate) page_size: PageSize,
 }
 
 /// A page kept beyond its walk.
