@@ -1,0 +1,505 @@
+//! [`FreeSpace`]: the state of every page of the file that is not simply in use, and what the next checkpoint must
+//! record of it.
+//!
+//! The persisted map is never held twice. `to_alloc` and `to_free` are what the next record adds to the newest one:
+//! pages that it calls free and that will not be, and the other way round. A change and its opposite within one
+//! interval cancel out.
+#![forbid(unsafe_code)]
+
+use super::record::{Fault, RECORD_BYTES_MAX, RUN_BYTES_MAX, Record, Subtree, encode};
+use super::replay::Map;
+use super::run_set::RunSet;
+use super::runs::{PAGE_LIMIT, Run, Runs};
+use super::withheld::Withheld;
+use crate::error::{Error, Result};
+use bifold_page_source::{PageRef, PageSize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a typical run's record takes, for judging when a chain has grown too long.
+const RUN_BYTES_TYPICAL: usize = 7;
+/// The least room for records that a chain page may have, in bytes.
+const CAPACITY_MIN: usize = 128;
+
+/// What pages are wanted for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Use {
+    /// The checkpoint that is recorded next refers to them.
+    Checkpoint,
+    /// They are written before a checkpoint refers to them: until [`FreeSpace::reached`] they are in use in memory
+    /// only, and free in every persisted map.
+    Early,
+}
+
+/// Pages handed out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) struct Grant {
+    /// The pages, lowest first.
+    pub(crate) runs: Vec<Run>,
+    /// The file's length in pages before.
+    old_end: u64,
+    /// The file's length in pages now.
+    new_end: u64,
+}
+
+impl Grant {
+    /// The length in pages that the file must be grown to before the pages are written, if it must.
+    pub(crate) fn grow_to(&self) -> Option<u64> {
+        (self.new_end > self.old_end).then_some(self.new_end)
+    }
+}
+
+/// What a checkpoint adds to the chain of the free map.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) struct Sealed {
+    /// The pages to write, as many as payloads; payload `i` belongs to the `i`-th page. None if nothing changed.
+    pub(crate) pages: Vec<Run>,
+    /// Their records.
+    pub(crate) payloads: Vec<Vec<u8>>,
+    /// Whether these pages are the whole chain from now on, rather than its younger end.
+    pub(crate) rewritten: bool,
+    /// The length in pages that the file must be grown to before they are written, if it must.
+    pub(crate) grow_to: Option<u64>,
+}
+
+/// All free space of one file. Owned by whoever holds the writer's lock.
+#[derive(Clone, Debug)]
+pub(crate) struct FreeSpace {
+    /// Pages before this one are the file's head.
+    head: u64,
+    /// The file's length in pages.
+    end: u64,
+    page_size: PageSize,
+    /// May be handed out.
+    free: RunSet,
+    /// Free in the persisted map, but handed out, or dropped again since.
+    early: Runs,
+    withheld: Withheld,
+    to_alloc: Runs,
+    to_free: Runs,
+    /// The newest recorded checkpoint.
+    recorded: u64,
+    /// The pages of the chain.
+    chain: Vec<Run>,
+    /// Subtrees yet to be walked, by the word that refers to their root.
+    subtrees: BTreeMap<u64, Subtree>,
+    /// Those of them that the persisted map names, or did until they were walked.
+    recorded_subtrees: BTreeSet<u64>,
+}
+
+impl FreeSpace {
+    /// The free space of a file as of its newest checkpoint: `end` pages long, the first `head` of them its head.
+    /// `map` was read from the pages `chain`; a new file has neither.
+    pub(crate) fn new(
+        head: u64,
+        end: u64,
+        page_size: PageSize,
+        checkpoint: u64,
+        map: Map,
+        chain: Vec<Run>,
+    ) -> Self {
+        debug_assert!(head <= end && end <= PAGE_LIMIT);
+        Self {
+            head,
+            end,
+            page_size,
+            free: map.free,
+            early: Runs::default(),
+            withheld: Withheld::default(),
+            to_alloc: Runs::default(),
+            to_free: Runs::default(),
+            recorded: checkpoint,
+            chain,
+            recorded_subtrees: map.subtrees.keys().copied().collect(),
+            subtrees: map.subtrees,
+        }
+    }
+
+    /// The file's length in pages, which the next meta page states.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Pages that may be handed out without growing the file.
+    pub(crate) fn free_pages(&self) -> u64 {
+        self.free.pages()
+    }
+
+    /// The longest contiguous run that may be handed out without growing the file, in pages.
+    pub(crate) fn longest_free(&self) -> u64 {
+        self.free.longest()
+    }
+
+    /// Whether a page may be handed out.
+    pub(crate) fn is_free(&self, page: u64) -> bool {
+        self.free.contains(page)
+    }
+
+    /// Free pages at the end of the file, which [`shorten`](Self::shorten) could give back.
+    pub(crate) fn trailing_free(&self) -> u64 {
+        self.free.runs().last().filter(|run| run.end() == self.end).map_or(0, |run| run.len)
+    }
+
+    /// Pages that only live snapshots hold back.
+    pub(crate) fn pinned_pages(&self) -> u64 {
+        self.withheld.parked_pages()
+    }
+
+    /// Dropped pages that wait for a checkpoint to be durable (and may be held by snapshots besides).
+    pub(crate) fn awaiting_pages(&self) -> u64 {
+        self.withheld.all().pages() - self.withheld.parked_pages()
+    }
+
+    /// The pages of the persisted map's chain.
+    pub(crate) fn chain(&self) -> &[Run] {
+        &self.chain
+    }
+
+    /// By how many pages the file must grow before `pages` pages can be handed out.
+    pub(crate) fn shortfall(&self, pages: u64) -> u64 {
+        pages.saturating_sub(self.free.pages())
+    }
+
+    /// By how many pages the file must grow before `pages` contiguous pages can be handed out.
+    pub(crate) fn shortfall_contiguous(&self, pages: u64) -> u64 {
+        if self.free.longest() >= pages { 0 } else { pages - self.trailing_free() }
+    }
+
+    /// Adds `pages` free pages at the end.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`] if the file would have more than 2^40 pages.
+    pub(crate) fn extend(&mut self, pages: u64) -> Result<()> {
+        if pages > PAGE_LIMIT - self.end {
+            return Err(Error::DiskFull { wanted: pages.saturating_mul(self.page_size.bytes() as u64) });
+        }
+        if pages > 0 {
+            let run = Run::new(self.end, pages);
+            self.note_free(run)?;
+            self.free.insert(run)?;
+            self.end += pages;
+        }
+        Ok(())
+    }
+
+    /// Takes the free pages from `new_end` on out of the file. The file itself may be shortened once the next
+    /// checkpoint is durable, unless it has grown again.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if one of them is not free; nothing has changed.
+    pub(crate) fn shorten(&mut self, new_end: u64) -> Result<()> {
+        if new_end < self.end {
+            let run = Run::between(new_end, self.end);
+            self.free.remove(run)?;
+            self.note_alloc(run)?;
+            self.end = new_end;
+        }
+        Ok(())
+    }
+
+    /// Hands out `pages` pages in few runs, growing the file where free space does not suffice.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`] if the file would have more than 2^40 pages; nothing has changed.
+    pub(crate) fn allocate(&mut self, pages: u64, purpose: Use) -> Result<Grant> {
+        let old_end = self.end;
+        self.extend(self.shortfall(pages))?;
+        let runs = self.free.allocate_some(pages)?;
+        self.grant(runs, old_end, purpose)
+    }
+
+    /// Hands out `pages` contiguous pages, growing the file where no free run suffices.
+    ///
+    /// # Errors
+    /// As [`allocate`](Self::allocate).
+    pub(crate) fn allocate_contiguous(&mut self, pages: u64, purpose: Use) -> Result<Grant> {
+        let old_end = self.end;
+        self.extend(self.shortfall_contiguous(pages))?;
+        let runs = self.free.allocate_exact(pages)?.into_iter().collect();
+        self.grant(runs, old_end, purpose)
+    }
+
+    fn grant(&mut self, runs: Vec<Run>, old_end: u64, purpose: Use) -> Result<Grant> {
+        for &run in &runs {
+            match purpose {
+                Use::Checkpoint => self.note_alloc(run)?,
+                Use::Early => self.early.insert(run)?,
+            }
+        }
+        Ok(Grant { runs, old_end, new_end: self.end })
+    }
+
+    /// Undoes a grant whose pages were not written, the file's growth included (where nothing grew it further).
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the pages are not in use.
+    pub(crate) fn revoke(&mut self, grant: &Grant) -> Result<()> {
+        for &run in &grant.runs {
+            self.give_back(run)?;
+        }
+        let grown = grant.new_end - grant.old_end;
+        if grown > 0 && self.end == grant.new_end && self.trailing_free() >= grown {
+            self.shorten(grant.old_end)?;
+        }
+        Ok(())
+    }
+
+    /// Makes pages free at once that were handed out and that neither a checkpoint, nor the log, nor a reader
+    /// refers to: written by a transaction that is given up, or not needed after all.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if one of them is free or withheld, or lies outside the file.
+    pub(crate) fn give_back(&mut self, run: Run) -> Result<()> {
+        self.check_in_use(run)?;
+        let others = self.early.missing(run);
+        self.early.remove_any(run)?;
+        for other in others {
+            self.note_free(other)?;
+        }
+        self.free.insert(run)
+    }
+
+    /// Tells that the checkpoint recorded next refers to pages that were handed out as [`Use::Early`].
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if one of them was not; nothing has changed.
+    pub(crate) fn reached(&mut self, run: Run) -> Result<()> {
+        self.early.remove(run)?;
+        self.note_alloc(run)
+    }
+
+    /// Takes pages that the log names out of free space, as [`Use::Early`]. For recovery, before anything is
+    /// handed out; the file is taken to be at least that long.
+    ///
+    /// # Errors
+    /// [`Fault::Damaged`] if they are not free.
+    pub(crate) fn claim(&mut self, run: Run) -> Result<(), Fault> {
+        const WHAT: Fault = Fault::Damaged("the log names an extent that lies on pages in use");
+        if !run.is_valid() || run.start < self.head {
+            return Err(WHAT);
+        }
+        self.extend(run.end().saturating_sub(self.end)).map_err(|_| WHAT)?;
+        self.free.remove(run).map_err(|_| WHAT)?;
+        self.early.insert(run).map_err(|_| WHAT)
+    }
+
+    /// Drops pages born at checkpoint `birth`, to which checkpoint `dropped` is the first not to refer. Equal
+    /// numbers mean that no snapshot can see them (the map's own pages).
+    ///
+    /// Pages that a checkpoint already recorded as in use after `dropped`, because they were part of a cut
+    /// subtree, wait for the next record as well.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if one of them is free or dropped already, or lies outside the file.
+    pub(crate) fn drop_run(&mut self, run: Run, birth: u64, dropped: u64) -> Result<()> {
+        self.check_in_use(run)?;
+        let early: Vec<Run> = self.early.overlapping(run).collect();
+        for part in early {
+            self.withheld.drop_run(part, birth, dropped, dropped)?;
+        }
+        let recorded = dropped.max(self.recorded + 1);
+        for part in self.early.missing(run) {
+            self.withheld.drop_run(part, birth, dropped, recorded)?;
+        }
+        Ok(())
+    }
+
+    /// Makes free what may be: `durable` is the newest durable checkpoint, `live_bases` the sorted bases (the last
+    /// checkpoint at or before it) of all live snapshots, of the root that a new reader would get, and of the root
+    /// being checkpointed. A base that is not among them may later appear only if it is `durable` or newer.
+    /// Returns the pages, lowest first.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the state contradicts itself.
+    pub(crate) fn release(&mut self, durable: u64, live_bases: &[u64]) -> Result<Vec<Run>> {
+        let released = self.withheld.release(durable.min(self.recorded), live_bases)?;
+        for &run in &released {
+            self.early.remove_any(run)?;
+            self.free.insert(run)?;
+        }
+        Ok(released)
+    }
+
+    /// Adds a subtree that was cut off and is yet to be walked. Its root must be a page that the checkpoint before
+    /// `cut_at` refers to: early pages that no checkpoint will reach are free in the persisted map, so the cut
+    /// walks through those at once and adds what hangs below them.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if it is there already.
+    pub(crate) fn cut_subtree(&mut self, subtree: Subtree) -> Result<()> {
+        match self.subtrees.insert(subtree.root.bits(), subtree) {
+            None => Ok(()),
+            Some(_) => Err(Error::Internal("a subtree was cut twice")),
+        }
+    }
+
+    /// Removes a subtree whose root has been walked. The drops of that page and of whatever else was found, and
+    /// the children yet to be walked, must be told before the next checkpoint is recorded.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if there is no such subtree.
+    pub(crate) fn subtree_done(&mut self, root: PageRef) -> Result<()> {
+        match self.subtrees.remove(&root.bits()) {
+            Some(_) => Ok(()),
+            None => Err(Error::Internal("a subtree was finished that was not cut")),
+        }
+    }
+
+    /// The subtrees yet to be walked, in the order of their roots' words.
+    pub(crate) fn subtrees(&self) -> impl Iterator<Item = &Subtree> {
+        self.subtrees.values()
+    }
+
+    /// At most how many pages the next [`seal`](Self::seal) takes, if no more than `more` runs are allocated,
+    /// dropped or given back until then and each page has `capacity` bytes for records.
+    pub(crate) fn upper_bound_pages(&self, capacity: usize, more: u64) -> u64 {
+        // A change of one run adds two records at most: it splits a run that was recorded whole. A withheld run
+        // may consist of early and other parts.
+        let changes = self.to_alloc.count()
+            + self.to_free.count()
+            + 2 * self.withheld.run_count()
+            + self.early.count()
+            + self.chain.len();
+        let whole =
+            self.free.runs().count() + self.early.count() + self.withheld.run_count() + self.chain.len();
+        let runs = changes.max(whole) as u64 + 2 * more;
+        let subtrees = (self.subtrees.len() + self.recorded_subtrees.len()) as u64;
+        let bytes = runs * RUN_BYTES_MAX as u64 + subtrees * RECORD_BYTES_MAX as u64;
+        // No record straddles two pages, and each page of the chain is itself a change.
+        let change = 2 * RUN_BYTES_MAX;
+        let room = capacity.saturating_sub(RECORD_BYTES_MAX + change).max(1) as u64;
+        (bytes + 2 * change as u64).div_ceil(room) + 1
+    }
+
+    /// Records checkpoint `checkpoint`, which is about to be written and refers to everything it will refer to.
+    /// Takes the chain's new pages, at most [`upper_bound_pages`](Self::upper_bound_pages), each with `capacity`
+    /// bytes for records. A chain that has grown to more than twice what a whole new one would need (and two
+    /// pages) is replaced.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`] if the file would have more than 2^40 pages, [`Error::Internal`] if the state
+    /// contradicts itself. The state is then unusable: nothing more may be written.
+    pub(crate) fn seal(&mut self, checkpoint: u64, capacity: usize) -> Result<Sealed> {
+        if checkpoint <= self.recorded || capacity < CAPACITY_MIN {
+            return Err(Error::Internal("a checkpoint recorded out of order, or in pages too small"));
+        }
+        let bound = self.upper_bound_pages(capacity, 0);
+        let dropped: Vec<Run> = self.withheld.recorded_between(self.recorded, checkpoint).collect();
+        for run in dropped {
+            for part in self.early.missing(run) {
+                self.note_free(part)?;
+            }
+        }
+        if self.subtrees_at(checkpoint).any(|subtree| self.early.contains(subtree.root.page().get())) {
+            return Err(Error::Internal("a cut subtree begins on a page that no checkpoint reached"));
+        }
+        let rewritten = self.chain_is_long(checkpoint, capacity)?;
+        if rewritten {
+            for run in std::mem::take(&mut self.chain) {
+                self.drop_run(run, checkpoint, checkpoint)?;
+                self.note_free(run)?;
+            }
+        }
+        let (grant, payloads) = self.lay_out(checkpoint, capacity, rewritten, bound)?;
+        self.to_alloc = Runs::default();
+        self.to_free = Runs::default();
+        self.recorded = checkpoint;
+        self.recorded_subtrees = self.subtrees_at(checkpoint).map(|subtree| subtree.root.bits()).collect();
+        self.chain.extend_from_slice(&grant.runs);
+        Ok(Sealed { grow_to: grant.grow_to(), pages: grant.runs, payloads, rewritten })
+    }
+
+    /// Takes pages for the records and encodes them. The pages taken change the records, so their number is
+    /// raised until it suffices; it never falls, and [`upper_bound_pages`](Self::upper_bound_pages) bounds it.
+    fn lay_out(
+        &mut self,
+        checkpoint: u64,
+        capacity: usize,
+        whole: bool,
+        bound: u64,
+    ) -> Result<(Grant, Vec<Vec<u8>>)> {
+        let mut wanted = self.encoded(checkpoint, capacity, whole)?.len();
+        loop {
+            if wanted as u64 > bound {
+                return Err(Error::Internal("the free map needs more pages than was reckoned"));
+            }
+            let grant = self.allocate(wanted as u64, Use::Checkpoint)?;
+            let mut payloads = self.encoded(checkpoint, capacity, whole)?;
+            if payloads.len() <= wanted {
+                payloads.resize(wanted, Vec::new());
+                return Ok((grant, payloads));
+            }
+            self.revoke(&grant)?;
+            wanted = payloads.len();
+        }
+    }
+
+    fn encoded(&self, checkpoint: u64, capacity: usize, whole: bool) -> Result<Vec<Vec<u8>>> {
+        let records = if whole { self.whole(checkpoint)? } else { self.journal(checkpoint) };
+        encode(&records, capacity)
+    }
+
+    /// What the next checkpoint changes in the persisted map.
+    fn journal(&self, checkpoint: u64) -> Vec<Record> {
+        let done = self.recorded_subtrees.iter().filter(|root| !self.subtrees.contains_key(root));
+        let done = done.filter_map(|&root| PageRef::from_bits(root)).map(Record::SubtreeDone);
+        let cut = self.subtrees_at(checkpoint).filter(|s| !self.recorded_subtrees.contains(&s.root.bits()));
+        let allocs = self.to_alloc.iter().map(Record::Alloc);
+        let frees = self.to_free.iter().map(Record::Free);
+        allocs.chain(done).chain(frees).chain(cut.map(|&subtree| Record::Subtree(subtree))).collect()
+    }
+
+    /// The whole persisted map of the next checkpoint.
+    fn whole(&self, checkpoint: u64) -> Result<Vec<Record>> {
+        let mut map = self.free.runs().clone();
+        for run in self.early.iter() {
+            map.insert(run)?;
+        }
+        for run in self.withheld.recorded_by(checkpoint) {
+            map.insert_any(run)?;
+        }
+        let subtrees = self.subtrees_at(checkpoint).map(|&subtree| Record::Subtree(subtree));
+        Ok(map.iter().map(Record::Free).chain(subtrees).collect())
+    }
+
+    /// The subtrees that `checkpoint` does not refer to.
+    fn subtrees_at(&self, checkpoint: u64) -> impl Iterator<Item = &Subtree> {
+        self.subtrees.values().filter(move |subtree| subtree.cut_at <= checkpoint)
+    }
+
+    /// Whether the chain with the next records would be longer than twice a whole new one, and two pages. The new
+    /// one's length is estimated: counting it would cost as much as writing it.
+    fn chain_is_long(&self, checkpoint: u64, capacity: usize) -> Result<bool> {
+        let pages: u64 = self.chain.iter().map(|run| run.len).sum();
+        let runs =
+            self.free.runs().count() + self.early.count() + self.withheld.run_count() + self.chain.len();
+        let bytes = runs * RUN_BYTES_TYPICAL + self.subtrees.len() * RECORD_BYTES_MAX;
+        let limit = 2 + 2 * bytes.div_ceil(capacity) as u64;
+        // An interval without changes adds nothing, and replaces nothing.
+        let more = self.encoded(checkpoint, capacity, false)?.len() as u64;
+        Ok(more > 0 && pages + more > limit)
+    }
+
+    /// Records that pages the persisted map does not call free will be.
+    fn note_free(&mut self, run: Run) -> Result<()> {
+        let rest = self.to_alloc.missing(run);
+        self.to_alloc.remove_any(run)?;
+        rest.into_iter().try_for_each(|part| self.to_free.insert(part))
+    }
+
+    /// Records that pages the persisted map calls free will not be.
+    fn note_alloc(&mut self, run: Run) -> Result<()> {
+        let rest = self.to_free.missing(run);
+        self.to_free.remove_any(run)?;
+        rest.into_iter().try_for_each(|part| self.to_alloc.insert(part))
+    }
+
+    fn check_in_use(&self, run: Run) -> Result<()> {
+        let inside = run.is_valid() && run.start >= self.head && run.end() <= self.end;
+        if !inside || self.free.runs().overlaps(run) || self.withheld.all().overlaps(run) {
+            return Err(Error::Internal("pages given up that are not in use"));
+        }
+        Ok(())
+    }
+}
