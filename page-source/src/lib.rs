@@ -14,6 +14,8 @@ mod os_fs;
 mod source;
 mod stats;
 pub mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod write;
 
 pub use checksum::{chunk_checksum, page_checksum, seal_page, verify_page};
