@@ -3,6 +3,7 @@ mod delta;
 mod error;
 mod node;
 mod root;
+mod tree;
 mod txn;
 mod walk;
 mod word;

@@ -25,6 +25,11 @@ impl Image {
         Self { bytes, words: words.into_iter().map(AtomicU64::new).collect() }
     }
 
+    /// An image of bytes and words.
+    pub(crate) fn from_parts(bytes: Box<[u8]>, words: Vec<AtomicU64>) -> Self {
+        Self { bytes, words }
+    }
+
     /// The page's bytes.
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {

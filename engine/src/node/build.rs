@@ -60,6 +60,13 @@ impl Items {
         &self.items[index]
     }
 
+    /// One page of all items, whose keys share `prefix_len` bytes.
+    pub(crate) fn whole(&self, prefix_len: usize) -> Packing {
+        // An only child's key counts for nothing and may be missing.
+        let prefix_len = if self.items.last().is_some_and(|i| i.key.len() >= prefix_len) { prefix_len } else { 0 };
+        Packing { range: 0..self.items.len(), lower: None, prefix_len }
+    }
+
     /// Removes a range of items.
     pub(crate) fn remove(&mut self, range: Range<usize>) {
         self.items.drain(range);
@@ -187,6 +194,13 @@ impl Items {
     }
 }
 
+impl Packing {
+    /// Bytes the page will use.
+    pub(crate) fn used(&self, items: &Items, level: u8) -> usize {
+        items.page_len(self.range.clone(), level, self.prefix_len)
+    }
+}
+
 /// The shortest byte string above `left` and not above `right`.
 pub(crate) fn separator(left: &[u8], right: &[u8]) -> Vec<u8> {
     debug_assert!(left < right);
@@ -229,6 +243,11 @@ impl Packer<'_> {
             (Some(lower), Some(upper)) => shared_prefix(lower, upper),
             _ => 0,
         };
+        // Holds by construction; a crafted file could have it otherwise.
+        let prefix = &lower.unwrap_or(&[])[..prefix_len];
+        if range.clone().any(|index| !self.items.key(index).starts_with(prefix)) {
+            return None;
+        }
         if self.items.page_len(range.clone(), self.level, prefix_len) <= self.page_len {
             pages.push(Packing { range, lower: lower.map(<[u8]>::to_vec), prefix_len });
             return Some(());

@@ -80,6 +80,16 @@ pub(crate) fn set_header(bytes: &mut [u8], kind: u8, level: u8, birth: u64) {
     put_u64(bytes, AT_BIRTH, birth);
 }
 
+/// Marks a page that was copied from the file as one that has no place there yet.
+pub(crate) fn clear_place(bytes: &mut [u8]) {
+    bytes[..AT_KIND].fill(0);
+}
+
+/// Gives a page another birth.
+pub(crate) fn set_birth(bytes: &mut [u8], birth: u64) {
+    put_u64(bytes, AT_BIRTH, birth);
+}
+
 /// The first bytes of `suffix`, padded with zeros, as a number that orders as they do.
 pub(super) fn hint_of(suffix: &[u8]) -> u32 {
     match suffix.first_chunk::<HINT>() {
