@@ -4,13 +4,9 @@
 #![expect(clippy::needless_for_each, reason = "test code: one line a check")]
 
 pub mod conformance;
-//pub mod crash;
-//pub mod faults;
+pub mod crash;
 pub mod pages;
-//pub mod recording;
-//pub mod stale_view;
+pub mod recording;
 
-//pub use crash::{CrashPlan, Crashes};
-//pub use faults::{FaultFs, Gate, OpKind};
-//pub use recording::{FileId, Op, RecordingFs};
-//pub use stale_view::StaleViewSource;
+pub use crash::{CrashPlan, Crashes, Image, SECTOR, sync_points};
+pub use recording::{FileId, Op, RecordingFs};
