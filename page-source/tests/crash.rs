@@ -1,5 +1,7 @@
 //! The crash simulator against small histories whose possible outcomes can be listed by hand.
 
+#![expect(clippy::unwrap_used, clippy::needless_for_each, reason = "test code")]
+
 use bifold_page_source::testing::pages::{Rng, noise};
 use bifold_page_source::testing::{CrashPlan, Crashes, Image, Op, RecordingFs, SECTOR, sync_points};
 use bifold_page_source::{Access, File, FileSystem, MemFs};

@@ -5,8 +5,12 @@
 
 pub mod conformance;
 pub mod crash;
+pub mod faults;
 pub mod pages;
 pub mod recording;
+pub mod stale_view;
 
 pub use crash::{CrashPlan, Crashes, Image, SECTOR, sync_points};
+pub use faults::{Fault, FaultFs, Gate, OpKind};
 pub use recording::{FileId, Op, RecordingFs};
+pub use stale_view::StaleViewSource;

@@ -156,7 +156,8 @@ impl RecordingFs {
     }
 
     fn wrap(&self, inner: Arc<dyn File>, id: FileId) -> Arc<dyn File> {
-        Arc::new(RecordingFile { inner, id, log: Arc::clone(&self.log) })
+        let buffered = Arc::clone(&inner);
+        Arc::new(RecordingFile { inner, buffered, id, log: Arc::clone(&self.log) })
     }
 
     /// The id of a file that has one, or a new one, with an entry for what it holds.
@@ -244,6 +245,8 @@ impl FileSystem for RecordingFs {
 #[derive(Debug)]
 struct RecordingFile {
     inner: Arc<dyn File>,
+    /// `inner`, or beneath a direct handle the buffered one: what a failed write left is read without alignment.
+    buffered: Arc<dyn File>,
     id: FileId,
     log: Arc<Mutex<Log>>,
 }
@@ -262,7 +265,7 @@ impl RecordingFile {
         if outcome.is_err() {
             let len = self.inner.len().unwrap_or(0).saturating_sub(offset).min(bytes.len() as u64);
             bytes.truncate(len as usize);
-            if self.inner.read_at(&mut bytes, offset).is_err() {
+            if self.buffered.read_at(&mut bytes, offset).is_err() {
                 return outcome;
             }
         }
@@ -334,7 +337,8 @@ impl File for RecordingFile {
 
     fn direct(&self) -> io::Result<Option<DirectFile>> {
         let Some(DirectFile { file, align }) = self.inner.direct()? else { return Ok(None) };
-        let file = Self { inner: file, id: self.id, log: Arc::clone(&self.log) };
+        let buffered = Arc::clone(&self.buffered);
+        let file = Self { inner: file, buffered, id: self.id, log: Arc::clone(&self.log) };
         Ok(Some(DirectFile { file: Arc::new(file), align }))
     }
 
