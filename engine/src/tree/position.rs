@@ -1,0 +1,370 @@
+//! A place in a tree that can move: the branches above it by reference, the leaf kept, the key in a buffer.
+//!
+//! A step within a leaf touches nothing but the leaf. A step out of it views the branches above again, from the
+//! lowest up, until one has a next child, and goes down from there. Whatever goes wrong on the way, the position
+//! stays failed with that error until it is sought anew, so no subtree is ever skipped.
+#![forbid(unsafe_code)]
+
+use super::access::Access;
+use super::gap::{Gap, OUTSIDE, check_branch, check_leaf, child_at, child_for, search};
+use super::read_ahead::ReadAhead;
+use crate::error::{Error, Result};
+use crate::walk::{Held, Walk, damaged, damaged_node};
+use crate::word::Word;
+use bifold_page_source::{PageRef, PageSource};
+use std::ops::Range;
+
+/// One branch on the way down, and the child taken.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    word: Word,
+    index: usize,
+}
+
+/// Where a position stands. All but the first two refer to its key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stand {
+    /// Nowhere yet: the next entry is the first, the previous one the last.
+    Fresh,
+    /// Before the first entry.
+    Start,
+    /// In front of where the key is or would be.
+    Before,
+    /// On the key's entry.
+    On,
+    /// Behind where the key is or was.
+    After,
+    /// Behind the last entry.
+    End,
+}
+
+/// An entry of the leaf that a position stands on.
+pub(crate) struct Current<'p, 't, S: PageSource> {
+    /// The whole key.
+    pub(crate) key: &'p [u8],
+    /// The leaf.
+    pub(crate) leaf: &'p Held<'t, S>,
+    /// The entry's number in the leaf.
+    pub(crate) index: usize,
+    /// Whether the value begins with a reference.
+    pub(crate) has_word: bool,
+    /// The value, as it lies in the leaf.
+    pub(crate) value: &'p [u8],
+    /// Where it lies there.
+    pub(crate) range: Range<usize>,
+}
+
+/// A place in a tree, which moves by entries.
+pub(crate) struct Position<'t, S: PageSource> {
+    /// The branches above the leaf, the root first.
+    path: Vec<Step>,
+    /// None if the tree is empty or the position fresh.
+    leaf: Option<Held<'t, S>>,
+    /// Entries of the leaf.
+    count: usize,
+    /// On an entry, its number in the leaf; in a gap, that of the entry behind.
+    index: usize,
+    stand: Stand,
+    key: Vec<u8>,
+    /// Whether `key` begins with the leaf's prefix.
+    has_prefix: bool,
+    range: Range<usize>,
+    has_word: bool,
+    /// The access's version when the place was found.
+    version: u64,
+    failed: Option<Error>,
+    ahead: ReadAhead,
+}
+
+impl<'t, S: PageSource> Position<'t, S> {
+    /// A position that stands nowhere yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            path: Vec::new(),
+            leaf: None,
+            count: 0,
+            index: 0,
+            stand: Stand::Fresh,
+            key: Vec::new(),
+            has_prefix: false,
+            range: 0..0,
+            has_word: false,
+            version: 0,
+            failed: None,
+            ahead: ReadAhead::new(),
+        }
+    }
+
+    /// Whether it has neither been sought nor moved.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.stand == Stand::Fresh
+    }
+
+    /// The key of the entry it stands on. After a change of the tree the entry may be gone.
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        if self.stand == Stand::On && self.failed.is_none() { Some(&self.key) } else { None }
+    }
+
+    /// The entry it stands on.
+    #[inline]
+    pub(crate) fn current(&self) -> Option<Current<'_, 't, S>> {
+        let leaf = self.leaf.as_ref()?;
+        if self.stand != Stand::On {
+            return None;
+        }
+        let value = leaf.bytes().get(self.range.clone())?;
+        Some(Current {
+            key: &self.key,
+            leaf,
+            index: self.index,
+            has_word: self.has_word,
+            value,
+            range: self.range.clone(),
+        })
+    }
+
+    /// Whether it stands on an entry whose value begins with a reference.
+    #[inline]
+    pub(crate) fn on_word(&self) -> bool {
+        self.stand == Stand::On && self.has_word && self.failed.is_none()
+    }
+
+    /// Fails the position: every step gives `error` until it is sought anew.
+    pub(crate) fn fail(&mut self, error: &Error) {
+        self.failed = Some(error.clone());
+        self.leaf = None;
+    }
+
+    /// Goes to a gap, also if the position has failed. Whether the gap's key has an entry.
+    ///
+    /// # Errors
+    /// I/O errors and damage, as for every method here; the access's own.
+    pub(crate) fn seek<A: Access<'t, S>>(&mut self, access: &A, gap: Gap<'_>) -> Result<bool> {
+        self.failed = None;
+        self.ahead = ReadAhead::new();
+        let (stand, key) = match gap {
+            Gap::Start => (Stand::Start, &[][..]),
+            Gap::Before(key) => (Stand::Before, key),
+            Gap::After(key) => (Stand::After, key),
+            Gap::End => (Stand::End, &[][..]),
+        };
+        self.stand = stand;
+        self.key.clear();
+        self.key.extend_from_slice(key);
+        let outcome = self.find(access, gap);
+        self.keep(outcome)
+    }
+
+    /// Finds its place again if the tree has changed since.
+    pub(crate) fn refresh<A: Access<'t, S>>(&mut self, access: &A) -> Result<()> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        if self.version == access.version() || self.stand == Stand::Fresh {
+            return Ok(());
+        }
+        let outcome = self.find_again(access);
+        self.keep(outcome)
+    }
+
+    /// Moves to the next entry; `false` if there is none, and then the position is behind the last.
+    #[inline]
+    pub(crate) fn next<A: Access<'t, S>>(&mut self, access: &A) -> Result<bool> {
+        self.ready(access, Gap::Start)?;
+        let index = self.index + usize::from(self.stand == Stand::On);
+        if index < self.count { self.load(index) } else { self.leave_forward(access) }
+    }
+
+    /// Moves to the previous entry; `false` if there is none, and then the position is before the first.
+    #[inline]
+    pub(crate) fn prev<A: Access<'t, S>>(&mut self, access: &A) -> Result<bool> {
+        self.ready(access, Gap::End)?;
+        if self.index > 0 { self.load(self.index - 1) } else { self.leave_backward(access) }
+    }
+
+    /// Before each step: the place must be found, and up to date.
+    #[inline]
+    fn ready<A: Access<'t, S>>(&mut self, access: &A, from: Gap<'_>) -> Result<()> {
+        if self.stand == Stand::Fresh && self.failed.is_none() {
+            self.seek(access, from)?;
+        }
+        self.refresh(access)
+    }
+
+    fn leave_forward<A: Access<'t, S>>(&mut self, access: &A) -> Result<bool> {
+        while self.cross(access, true)? {
+            if self.count > 0 {
+                return self.load(0);
+            }
+        }
+        self.index = self.count;
+        if self.stand == Stand::On {
+            self.stand = Stand::After;
+        }
+        Ok(false)
+    }
+
+    fn leave_backward<A: Access<'t, S>>(&mut self, access: &A) -> Result<bool> {
+        while self.cross(access, false)? {
+            if self.count > 0 {
+                return self.load(self.count - 1);
+            }
+        }
+        self.index = 0;
+        if self.stand == Stand::On {
+            self.stand = Stand::Before;
+        }
+        Ok(false)
+    }
+
+    /// Stands on entry `index` of the leaf.
+    #[inline]
+    fn load(&mut self, index: usize) -> Result<bool> {
+        let Some(leaf) = &self.leaf else { return Ok(false) };
+        let node = leaf.node();
+        if !self.has_prefix {
+            self.key.clear();
+            self.key.extend_from_slice(node.prefix().unwrap_or_default());
+            self.has_prefix = true;
+        }
+        if let Some(entry) = node.replace_suffix(index, &mut self.key) {
+            (self.range, self.has_word) = (entry.value, entry.has_word);
+            (self.index, self.stand) = (index, Stand::On);
+            return Ok(true);
+        }
+        let error = damaged_node(&node, OUTSIDE);
+        self.fail(&error);
+        Err(error)
+    }
+
+    fn keep<T>(&mut self, outcome: Result<T>) -> Result<T> {
+        outcome.inspect_err(|error| self.fail(error))
+    }
+
+    /// Finds its place by its key.
+    #[cold]
+    fn find_again<A: Access<'t, S>>(&mut self, access: &A) -> Result<()> {
+        self.ahead = ReadAhead::new();
+        let key = std::mem::take(&mut self.key);
+        let gap = match self.stand {
+            Stand::Fresh | Stand::Start => Gap::Start,
+            Stand::Before | Stand::On => Gap::Before(&key),
+            Stand::After => Gap::After(&key),
+            Stand::End => Gap::End,
+        };
+        let found = self.find(access, gap);
+        self.key = key;
+        let found = found?;
+        if self.stand == Stand::On {
+            if found {
+                return self.load(self.index).map(drop);
+            }
+            self.stand = Stand::Before;
+        }
+        Ok(())
+    }
+
+    /// Descends to `gap`. Whether its key has an entry.
+    fn find<A: Access<'t, S>>(&mut self, access: &A, gap: Gap<'_>) -> Result<bool> {
+        self.version = access.version();
+        let tree = access.root()?;
+        self.path.clear();
+        self.leaf = None;
+        (self.count, self.index) = (0, 0);
+        if tree.word.is_null() {
+            return Ok(false);
+        }
+        let path = &mut self.path;
+        let (leaf, word) = access.with(|walk| descend(walk, path, tree.word, tree.height, gap))?;
+        let node = leaf.node();
+        let place = match gap {
+            Gap::Start => Err(0),
+            Gap::Before(key) => search(&node, word, key)?,
+            Gap::After(key) => search(&node, word, key)?.map(|index| index + 1),
+            Gap::End => Err(node.count()),
+        };
+        self.enter(leaf);
+        let (Ok(index) | Err(index)) = place;
+        self.index = index;
+        Ok(place.is_ok())
+    }
+
+    fn enter(&mut self, leaf: Held<'t, S>) {
+        self.count = leaf.node().count();
+        self.has_prefix = false;
+        self.leaf = Some(leaf);
+    }
+
+    /// Goes to the gap at the near end of the neighbouring leaf; `false` if there is none. The key stays.
+    fn cross<A: Access<'t, S>>(&mut self, access: &A, forward: bool) -> Result<bool> {
+        let (path, ahead) = (&mut self.path, &mut self.ahead);
+        let outcome = access.with(|walk| neighbour(walk, path, ahead, forward));
+        let Some((leaf, coming)) = self.keep(outcome)? else { return Ok(false) };
+        if !coming.is_empty() {
+            access.store().source.prefetch(&coming);
+        }
+        self.enter(leaf);
+        self.index = if forward { 0 } else { self.count };
+        if self.stand == Stand::On {
+            // No entry of this leaf: should all further leaves be empty, it stands in a gap beside its key.
+            self.stand = if forward { Stand::After } else { Stand::Before };
+        }
+        Ok(true)
+    }
+}
+
+/// Goes down from `word`, a page of `level`, to the leaf that holds `gap`, noting the way.
+fn descend<'t, S: PageSource>(
+    walk: &mut Walk<'_, 't, S>,
+    path: &mut Vec<Step>,
+    mut word: Word,
+    level: u8,
+    gap: Gap<'_>,
+) -> Result<(Held<'t, S>, Word)> {
+    for level in (1..=level).rev() {
+        let node = walk.node(word)?;
+        check_branch(&node, word, level)?;
+        let index = match gap {
+            Gap::Start => 0,
+            Gap::Before(key) | Gap::After(key) => child_for(&node, word, key)?,
+            Gap::End => node.count().checked_sub(1).ok_or_else(|| damaged(word, "it has no children"))?,
+        };
+        let child = child_at(&node, word, index)?;
+        path.push(Step { word, index });
+        word = child;
+    }
+    let leaf = walk.hold(word)?;
+    check_leaf(&leaf.node(), word)?;
+    Ok((leaf, word))
+}
+
+/// The leaf beside the one that `path` leads to, and the leaves that should be read ahead.
+fn neighbour<'t, S: PageSource>(
+    walk: &mut Walk<'_, 't, S>,
+    path: &mut Vec<Step>,
+    ahead: &mut ReadAhead,
+    forward: bool,
+) -> Result<Option<(Held<'t, S>, Vec<PageRef>)>> {
+    let height = path.len();
+    for depth in (0..height).rev() {
+        let Step { word, index } = path[depth];
+        let node = walk.node(word)?;
+        let level = (height - depth) as u8;
+        check_branch(&node, word, level)?;
+        let next = if forward { Some(index + 1) } else { index.checked_sub(1) };
+        let Some(next) = next.filter(|next| *next < node.count()) else { continue };
+        let child = child_at(&node, word, next)?;
+        path[depth].index = next;
+        path.truncate(depth + 1);
+        let near = if forward { Gap::Start } else { Gap::End };
+        let (leaf, _) = descend(walk, path, child, level - 1, near)?;
+        let mut coming = Vec::new();
+        if ahead.crossed(forward, level == 1)
+            && let Some(parent) = path.last()
+        {
+            coming = ahead.ask(&walk.node(parent.word)?, parent.index);
+        }
+        return Ok(Some((leaf, coming)));
+    }
+    Ok(None)
+}
