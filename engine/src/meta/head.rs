@@ -16,8 +16,10 @@
 //!
 //! **Healing.** These arguments need both copies of the newest meta to be there before the next one is written, and
 //! before its log is used. So whoever opens to write rewrites slots that failed or were left behind, and syncs,
-//! before anything is shown ([`Head::heal`]). A reader needs no healing: what it saw was read from the disk, where a
-//! crash does not change it.
+//! before anything is shown ([`Head::heal`]); and if the file was not closed, both copies of the newest meta
+//! whatever they look like ([`Head::renew`]): a sync that failed may have left the page cache and the disk apart,
+//! and only a new write brings them together (Rebello et al., "Can applications recover from fsync failures?",
+//! 2020). A reader needs no healing: what it saw was read from the disk, where a crash does not change it.
 #![forbid(unsafe_code)]
 
 use super::format::{MAGIC, Meta, SECTOR, check_identity, content_of, damaged, is_sealed, number_of};
@@ -69,14 +71,6 @@ pub(crate) fn write(file: &dyn File, meta: &Meta) -> Result<()> {
         write_slot(file, *slot, sector)?;
     }
     Ok(())
-}
-
-/// The newest meta; see [`Head::read`].
-///
-/// # Errors
-/// As [`Head::read`].
-pub(crate) fn read_newest(file: &dyn File) -> Result<Meta> {
-    Head::read(file).map(|head| head.newest)
 }
 
 /// A head as it was read.
@@ -145,6 +139,21 @@ impl Head {
         if self.is_whole() {
             return Ok(());
         }
+        self.rewrite(file)?;
+        sync(file)
+    }
+
+    /// Heals the head, rewrites both copies of the newest meta even if they look right, and makes all durable.
+    ///
+    /// # Errors
+    /// As [`heal`](Self::heal).
+    pub(crate) fn renew(&self, file: &dyn File) -> Result<()> {
+        self.rewrite(file)?;
+        write(file, &self.newest)?;
+        sync(file)
+    }
+
+    fn rewrite(&self, file: &dyn File) -> Result<()> {
         for (slot, meta) in &self.repairs {
             tracing::warn!(
                 slot,
@@ -153,7 +162,7 @@ impl Head {
             );
             write_slot(file, *slot, &meta.encode(*slot))?;
         }
-        file.sync().map_err(|e| Error::io("sync", 0, e))
+        Ok(())
     }
 }
 
@@ -237,4 +246,8 @@ fn nothing_valid(bytes: &[u8]) -> Error {
 fn write_slot(file: &dyn File, slot: u64, sector: &[u8; SECTOR]) -> Result<()> {
     let at = slot * STRIDE;
     file.write_at(sector, at).map_err(|e| Error::io("write", at, e))
+}
+
+fn sync(file: &dyn File) -> Result<()> {
+    file.sync().map_err(|e| Error::io("sync", 0, e))
 }

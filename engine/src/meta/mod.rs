@@ -11,4 +11,4 @@ mod head;
 mod tests;
 
 pub(crate) use format::{FreeMapRoot, LogState, Meta};
-pub(crate) use head::{HEAD_LEN, Head, head_pages, initial_head, read_newest, write};
+pub(crate) use head::{HEAD_LEN, Head, head_pages, initial_head, write};
