@@ -55,6 +55,11 @@ impl Image {
         &mut self.words
     }
 
+    /// The words alone.
+    pub(crate) fn into_words(self) -> Vec<AtomicU64> {
+        self.words
+    }
+
     /// Bytes and words, to change both.
     #[inline]
     pub(crate) fn parts_mut(&mut self) -> (&mut [u8], &mut Vec<AtomicU64>) {
