@@ -1,0 +1,410 @@
+//! [`Wal`]: appending, syncing, and giving back what a checkpoint has made superfluous.
+#![forbid(unsafe_code)]
+
+use super::batch::Batch;
+use super::create::{create_file, write_heads, write_unused};
+use super::format::{BACK_UNKNOWN, PAYLOAD, RECORD_HEADER, RecordHeader, SECTOR, chain_seed};
+use super::position::{END_MAX, FIRST, LogStart, Position, Ring};
+use crate::error::{Error, Result};
+use bifold_page_source::{File, FileSystem};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What became of a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum Appended {
+    /// It is in the log's buffer, and will be written and synced with the others.
+    Yes,
+    /// There is no room for it before a checkpoint has retired older records. Nothing has changed.
+    Full,
+}
+
+/// Counts since the log was opened.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct WalStats {
+    /// Records appended.
+    pub(crate) records: u64,
+    /// Bytes of their payloads.
+    pub(crate) payload_bytes: u64,
+    /// Sectors written to the ring, 512 bytes each; padding and headers included, unused ones of growth not.
+    pub(crate) sectors: u64,
+    /// Write calls to the ring.
+    pub(crate) writes: u64,
+    /// Syncs completed.
+    pub(crate) syncs: u64,
+    /// How often the ring was lengthened.
+    pub(crate) growths: u64,
+}
+
+/// Who may append.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mode {
+    /// The owner.
+    Open,
+    /// Nobody, until a meta page that names the new position is durable.
+    Recovered,
+    /// Nobody.
+    ReadOnly,
+}
+
+/// A sync of everything appended before it was begun. Run it where no lock is held, then tell
+/// [`Wal::end_sync`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub(crate) struct PendingSync {
+    file: Arc<dyn File>,
+    /// The last record it covers; `None` if there is none since the log was opened.
+    pub(crate) last_seq: Option<u64>,
+    /// Sectors written when it was begun.
+    written: u64,
+}
+
+impl PendingSync {
+    /// Makes the records durable.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: whether they are durable is then unknown, and it must not be tried again.
+    pub(crate) fn run(&self) -> Result<()> {
+        self.file.sync().map_err(|e| Error::io("sync", 0, e))
+    }
+}
+
+/// An open log.
+#[derive(Debug)]
+pub(crate) struct Wal {
+    pub(super) file: Arc<dyn File>,
+    pub(super) log_id: u64,
+    pub(super) ring: Ring,
+    /// How far the ring may grow.
+    pub(super) limit: Ring,
+    /// Where the live part begins. Never at the ring's end.
+    pub(super) start: Position,
+    /// Where the next sector is written.
+    pub(super) at: Position,
+    /// Sectors from `start` to `at`.
+    pub(super) live: u64,
+    /// The chain value of the last record.
+    pub(super) chain: u64,
+    pub(super) last_seq: Option<u64>,
+    pub(super) mode: Mode,
+    batch: Batch,
+    /// Sectors written since the log was opened, and how many of them a completed sync covers.
+    written: u64,
+    durable: u64,
+    poisoned: Option<Arc<Error>>,
+    stats: WalStats,
+}
+
+impl Wal {
+    /// Creates a log of `initial_bytes` that may grow to `max_bytes`; the file counts whole, in steps of 4 KiB.
+    /// A file that bears the name is removed: the caller knows that no meta page refers to it. When this returns,
+    /// file and name are durable.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`], or [`Error::Io`]; the file is then removed as far as that is possible.
+    pub(crate) fn create(
+        fs: &dyn FileSystem,
+        path: &Path,
+        log_id: u64,
+        initial_bytes: u64,
+        max_bytes: u64,
+    ) -> Result<Self> {
+        let limit = Ring::of_bytes(max_bytes);
+        let ring = Ring { end: Ring::of_bytes(initial_bytes).end.min(limit.end) };
+        let file = create_file(fs, path, log_id, ring)?;
+        let start = Position { lap: 1, sector: FIRST };
+        let chain = chain_seed(log_id, start.lap, start.sector, 0);
+        Ok(Self::at(file, log_id, ring, limit, start, chain, Mode::Open))
+    }
+
+    /// A log that is empty from `start` on.
+    pub(super) fn at(
+        file: Arc<dyn File>,
+        log_id: u64,
+        ring: Ring,
+        limit: Ring,
+        start: Position,
+        chain: u64,
+        mode: Mode,
+    ) -> Self {
+        Self {
+            file,
+            log_id,
+            ring,
+            limit,
+            start,
+            at: start,
+            live: 0,
+            chain,
+            last_seq: None,
+            mode,
+            batch: Batch::default(),
+            written: 0,
+            durable: 0,
+            poisoned: None,
+            stats: WalStats::default(),
+        }
+    }
+
+    /// Removes a log's file and makes that durable. A file that is not there is as good.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn remove(fs: &dyn FileSystem, path: &Path) -> Result<()> {
+        match fs.unlink(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io("unlink", 0, e)),
+            _ => {}
+        }
+        fs.sync_dir(path).map_err(|e| Error::io("sync directory", 0, e))
+    }
+
+    /// Appends a commit's record, whose payload is the concatenation of `payload` (less than 4 GiB), to the log's
+    /// buffer. `seq` is one more than the last record's.
+    ///
+    /// The room it needs in the file is there when this returns: the ring is lengthened here, if the record reaches
+    /// beyond its end and at least half of it is live, or if it fits no other way.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`] if the ring cannot be lengthened and the record does not fit without: nothing has
+    /// changed. [`Error::Io`] if lengthening failed otherwise, and [`Error::Poisoned`] ever after.
+    /// [`Error::Internal`] for a wrong `seq`, or if a recovered log is not yet named by a meta page.
+    pub(crate) fn append(&mut self, seq: u64, payload: &[&[u8]]) -> Result<Appended> {
+        self.check_writable()?;
+        if self.last_seq.is_some_and(|last| last.checked_add(1) != Some(seq)) {
+            return Err(Error::Internal("a commit was logged out of order"));
+        }
+        let len: u64 = payload.iter().map(|part| part.len() as u64).sum();
+        let Ok(len) = u32::try_from(len) else { return Ok(Appended::Full) };
+        let sectors = self.batch.sectors_with(RECORD_HEADER as u64 + u64::from(len));
+        if !self.make_room(sectors)? {
+            return Ok(Appended::Full);
+        }
+        let header = RecordHeader::commit(len, seq, self.chain, payload);
+        self.batch.push(&header.encode());
+        for part in payload {
+            self.batch.push(part);
+        }
+        self.chain = header.chain;
+        self.last_seq = Some(seq);
+        self.stats.records += 1;
+        self.stats.payload_bytes += u64::from(len);
+        Ok(Appended::Yes)
+    }
+
+    /// Hands the buffer's records to the operating system, with one call, or two around the ring's end. They
+    /// survive the process from then on, but not the system.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::Poisoned`] ever after: which of the records will be found is unknown.
+    pub(crate) fn write(&mut self) -> Result<()> {
+        if let Some(error) = &self.poisoned {
+            return Err(Error::Poisoned(error.clone()));
+        }
+        let total = self.batch.sectors();
+        let mut done = 0;
+        while done < total {
+            self.at = self.ring.wrapped(self.at).ok_or(Error::Internal("the log has no laps left"))?;
+            let count = (total - done).min(self.ring.end - self.at.sector);
+            let since_durable = (self.written - self.durable).min(u64::from(BACK_UNKNOWN));
+            let bytes = self.batch.seal(self.log_id, done, count, self.at, since_durable);
+            let offset = self.at.sector * SECTOR as u64;
+            let result = self.file.write_at(bytes, offset);
+            self.stats.writes += 1;
+            self.poison_on(result.map_err(|e| Error::io("write", offset, e)))?;
+            self.at.sector += count;
+            self.live += count;
+            self.written += count;
+            self.stats.sectors += count;
+            done += count;
+        }
+        self.batch.clear();
+        Ok(())
+    }
+
+    /// Writes the buffer and makes everything appended so far durable.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::Poisoned`] ever after: whether the records are durable is unknown.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        let pending = self.begin_sync()?;
+        let result = pending.run();
+        self.end_sync(&pending, result)
+    }
+
+    /// Writes the buffer, and returns the sync that makes everything appended so far durable. Records may be
+    /// appended and written while it runs.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub(crate) fn begin_sync(&mut self) -> Result<PendingSync> {
+        self.write()?;
+        Ok(PendingSync { file: self.file.clone(), last_seq: self.last_seq, written: self.written })
+    }
+
+    /// Takes note of how a sync went, and returns it. Several may be under way.
+    ///
+    /// # Errors
+    /// That of the sync; then [`Error::Poisoned`] ever after.
+    pub(crate) fn end_sync(&mut self, pending: &PendingSync, result: Result<()>) -> Result<()> {
+        self.poison_on(result)?;
+        self.durable = self.durable.max(pending.written);
+        self.stats.syncs += 1;
+        Ok(())
+    }
+
+    /// Where the next record will lie: what the meta page of a checkpoint states that holds everything appended so
+    /// far. Writes the buffer, as a position is a sector's beginning.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub(crate) fn position(&mut self) -> Result<LogStart> {
+        self.write()?;
+        // Settled here: a position at the ring's end would mean another place once the ring has grown.
+        self.at = self.ring.wrapped(self.at).ok_or(Error::Internal("the log has no laps left"))?;
+        let Position { lap, sector } = self.at;
+        Ok(LogStart { log_id: self.log_id, lap, sector, chain: self.chain })
+    }
+
+    /// Gives back everything before `start`: a meta page that states it is durable. After a recovery, this is what
+    /// allows to append.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if it is no position of the log's live part.
+    pub(crate) fn retire_to(&mut self, start: &LogStart) -> Result<()> {
+        let position = Position { lap: start.lap, sector: start.sector };
+        let freed = self.ring.distance(self.start, position).filter(|&freed| freed <= self.live);
+        let freed = freed.filter(|_| start.log_id == self.log_id && start.sector < self.ring.end);
+        let Some(freed) = freed else {
+            return Err(Error::Internal("the log was retired to a place outside its live part"));
+        };
+        self.start = position;
+        self.live -= freed;
+        if self.mode == Mode::Recovered {
+            self.mode = Mode::Open;
+        }
+        Ok(())
+    }
+
+    /// Bytes of the file that are in use: from the live part's beginning to the last record, buffered ones included.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        (self.live + self.batch.sectors()) * SECTOR as u64
+    }
+
+    /// Bytes of the ring as it is now.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.ring.sectors() * SECTOR as u64
+    }
+
+    /// Bytes of the ring when it has grown as far as it may.
+    pub(crate) fn max_capacity(&self) -> u64 {
+        self.ring.sectors().max(self.limit.sectors()) * SECTOR as u64
+    }
+
+    /// The longest payload, in bytes, that fits an empty log grown as far as it may. A longer one never fits.
+    pub(crate) fn max_record_len(&self) -> u64 {
+        let sectors = self.max_capacity() / SECTOR as u64;
+        (sectors * PAYLOAD as u64 - RECORD_HEADER as u64).min(u64::from(u32::MAX))
+    }
+
+    /// Whether a payload of `len` bytes would be appended now, if the disk has room for what growth that takes.
+    pub(crate) fn fits(&self, len: u64) -> bool {
+        let sectors = self.batch.sectors_with((RECORD_HEADER as u64).saturating_add(len.min(1 << 32)));
+        u32::try_from(len).is_ok() && self.plan(sectors) != Plan::Full
+    }
+
+    /// What was done since the log was opened.
+    pub(crate) fn stats(&self) -> WalStats {
+        self.stats
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        match (&self.poisoned, self.mode) {
+            (Some(error), _) => Err(Error::Poisoned(error.clone())),
+            (None, Mode::Open) => Ok(()),
+            (None, Mode::Recovered) => {
+                Err(Error::Internal("the recovered log's position is not durable yet"))
+            }
+            (None, Mode::ReadOnly) => Err(Error::ReadOnly),
+        }
+    }
+
+    fn poison_on(&mut self, result: Result<()>) -> Result<()> {
+        if let Err(error) = &result {
+            self.poisoned.get_or_insert_with(|| Arc::new(error.clone()));
+        }
+        result
+    }
+
+    /// How `sectors` sectors can be written from `at` on.
+    fn plan(&self, sectors: u64) -> Plan {
+        let fits = |ring: Ring| sectors <= ring.sectors() - self.live;
+        let reaches_end = sectors > self.ring.end - self.at.sector;
+        // A live part that begins in the lap before leaves room up to its beginning only, not at the end.
+        if !reaches_end || self.start.lap != self.at.lap {
+            return if fits(self.ring) { Plan::Fits } else { Plan::Full };
+        }
+        let mut grown = self.ring;
+        if !fits(self.ring) || 2 * (self.live + sectors) >= self.ring.sectors() {
+            while grown.end < self.limit.end && (grown == self.ring || !fits(grown)) {
+                grown.end = (2 * grown.end).min(self.limit.end);
+            }
+        }
+        let wraps = fits(self.ring) && self.at.lap < u32::MAX;
+        if grown != self.ring && fits(grown) {
+            Plan::Grow { to: grown, or_wrap: wraps }
+        } else if wraps {
+            Plan::Fits
+        } else {
+            Plan::Full
+        }
+    }
+
+    /// Sees to it that `sectors` sectors can be written from `at` on. `false` if that cannot be.
+    fn make_room(&mut self, sectors: u64) -> Result<bool> {
+        match self.plan(sectors) {
+            Plan::Fits => Ok(true),
+            Plan::Full => Ok(false),
+            Plan::Grow { to, or_wrap } => match self.grow(to) {
+                Err(Error::DiskFull { .. }) if or_wrap => Ok(true),
+                result => result.map(|()| true),
+            },
+        }
+    }
+
+    /// Lengthens the ring. The writer stands before its end and the live part does not reach over it, so the new
+    /// sectors, of lap 0, lie ahead.
+    fn grow(&mut self, to: Ring) -> Result<()> {
+        debug_assert!(self.start.lap == self.at.lap && to.end <= END_MAX);
+        let from = self.ring.end * SECTOR as u64;
+        let wanted = to.end * SECTOR as u64 - from;
+        match self.file.allocate(from, wanted) {
+            Err(e) if is_full(&e) => return Err(Error::DiskFull { wanted }),
+            result => self.poison_on(result.map_err(|e| Error::io("grow", from, e)))?,
+        }
+        let result = write_unused(&*self.file, self.log_id, self.ring.end, to.end)
+            .and_then(|()| self.file.sync().map_err(|e| Error::io("sync", 0, e)))
+            .and_then(|()| write_heads(&*self.file, self.log_id, to));
+        self.poison_on(result)?;
+        self.ring = to;
+        self.stats.growths += 1;
+        Ok(())
+    }
+}
+
+/// What is to be done before sectors can be written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Plan {
+    /// Nothing.
+    Fits,
+    /// The ring must be lengthened, or should be and may as well wrap.
+    Grow { to: Ring, or_wrap: bool },
+    /// There is no room.
+    Full,
+}
+
+/// Whether a disk or a quota is full.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
