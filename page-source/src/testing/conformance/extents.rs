@@ -3,7 +3,7 @@
 
 use super::bed::{Bed, Setup, assert_same};
 use crate::testing::pages;
-use crate::{CHUNK_SIZE, Error, PageSource, Result};
+use crate::{CHUNK_SIZE, Error, PageRef, PageSource, Result};
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -145,28 +145,46 @@ pub fn extents_beyond_the_file_are_errors<S: PageSource>(setup: &Setup<'_, S>) {
     );
 }
 
-/// New bytes are shown and checked anew; pages and extents may follow one another in one place.
+/// New bytes are shown and checked anew, whether the place was discarded, held pages, or was cut off between.
 pub fn a_rewritten_extent_is_the_new_one<S: PageSource>(setup: &Setup<'_, S>) {
     let len = 2 * CHUNK + 5;
     let (bed, _) = with_extent(setup, len, 0);
     let pages = setup.size.pages_for(len);
-    for round in 1..4 {
-        assert_eq!(bed.source.extent(pages::id(FIRST), len, 0..len, &good).unwrap().len() as u64, len);
-        let at = bed.write(&[FIRST, FIRST + 1], round);
-        at.iter().for_each(|at| bed.expect(*at, round));
-        bed.source.discard(pages::id(FIRST)..pages::id(FIRST + pages));
-        let data = pages::noise(len as usize, round);
-        bed.write_extent(FIRST, &padded(setup, &data));
-        bed.expect_corrupt(at[0], "an extent lies there now");
+    let asked = || {
         let asked = RefCell::new(0);
         let check = |_: u64, _: &[u8]| {
             *asked.borrow_mut() += 1;
             Ok(())
         };
         let span = bed.source.extent(pages::id(FIRST), len, 0..len, &check).unwrap();
+        (span, asked.into_inner())
+    };
+    for round in 1..6 {
+        assert_eq!(asked().0.len() as u64, len);
+        match round {
+            1 => {}
+            2 => bed.source.discard(pages::id(FIRST)..pages::id(FIRST + pages)),
+            3 => {
+                bed.shrink(FIRST);
+                bed.source.grow(FIRST + pages).unwrap();
+            }
+            _ => {
+                let at = bed.write(&[FIRST, FIRST + 1], round);
+                at.iter().for_each(|at| bed.expect(*at, round));
+            }
+        }
+        let data = pages::noise(len as usize, round);
+        bed.write_extent(FIRST, &padded(setup, &data));
+        bed.expect_corrupt(PageRef::unchecked(pages::id(FIRST)), "an extent lies there now");
+        let (span, asked) = asked();
         assert_same(&span, &data, pages::id(FIRST));
-        assert_eq!(asked.into_inner(), 3, "what was found good before the rewrite is not good by that");
+        assert_eq!(asked, 3, "round {round}: what was found good before the rewrite is not good by that");
     }
+    bed.shrink(FIRST);
+    bed.source.grow(FIRST + pages).unwrap();
+    let (span, asked) = asked();
+    assert_eq!(asked, 3, "what was cut off and grown again is not what was found good");
+    assert!(span.iter().all(|byte| *byte == 0));
 }
 
 /// Spans, like pins, keep what they show while other things are read, from several threads.

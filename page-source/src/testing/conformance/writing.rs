@@ -151,7 +151,10 @@ pub fn a_shrunk_file_forgets_what_it_held<S: PageSource>(setup: &Setup<'_, S>) {
     references[1..10].iter().for_each(|at| bed.expect(*at, 0));
     references[10..].iter().for_each(|at| bed.expect_corrupt(*at, "cut off"));
     bed.source.grow(40).unwrap();
-    references[10..].iter().for_each(|at| bed.expect_corrupt(*at, "cut off and grown again as zeros"));
+    references[10..].iter().for_each(|at| {
+        bed.expect_corrupt(*at, "cut off and grown again as zeros");
+        bed.expect_corrupt(PageRef::unchecked(at.page()), "the same, asked for by its number alone");
+    });
     let numbers: Vec<u64> = (10..40).collect();
     for at in bed.write(&numbers, 9) {
         bed.expect(at, 9);
