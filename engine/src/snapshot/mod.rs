@@ -12,4 +12,4 @@ mod loom_tests;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-pub(crate) use registry::{RawSlot, Registry, Snapshot};
+pub(crate) use registry::{Registry, Snapshot};
