@@ -1,10 +1,119 @@
-//! Bifold (under construction).
+//! Bifold: an embedded, ordered, transactional key-value engine.
+//!
+//! One B+tree, one file format, and two ways to reach the pages, chosen at build time: `mmap`, where the kernel's page
+//! cache is the cache, and `buffer-pool`, Bifold's own cache with a fixed memory budget. API, file and guarantees are
+//! the same; a file written under one opens under the other.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("geo.bifold");
+//! let db = bifold::Database::open(path)?;
+//! db.update(|txn| txn.table("cities")?.insert("Zürich", "415367"))?;
+//! let txn = db.read()?;
+//! let cities = txn.table("cities")?;
+//! assert_eq!(cities.get("Zürich")?.as_deref(), Some(&b"415367"[..]));
+//! for entry in cities.prefix("Z") {
+//!     let (city, people) = entry?;
+//!     println!("{}: {}", String::from_utf8_lossy(&city), String::from_utf8_lossy(&people));
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Choosing a backend
+//! With one backend's feature on, [`Database`] is that one; with both, `mmap`. `bifold::mmap::Database` and
+//! `bifold::pool::Database` are always the two, where their feature is on. What only one backend understands lies in
+//! its own options, so that a default flipped by feature unification fails to compile rather than lose a setting.
+
+#![cfg_attr(loom, allow(dead_code, unused_imports, reason = "only the modelled parts are used under loom"))]
+
+/// The names of one backend's module: types without parameters other than lifetimes.
+#[cfg(any(feature = "mmap", feature = "buffer-pool"))]
+macro_rules! aliases {
+    ($source:ty, $options:ty) => {
+        /// The page source.
+        pub type Source = $source;
+        /// What only this backend understands; see [`Builder::backend`](crate::Builder::backend).
+        pub type Options = $options;
+        /// An open database; see [`Db`](crate::Db).
+        pub type Database = crate::Db<Source>;
+        /// Options to open a database with; see [`Builder`](crate::Builder).
+        pub type Builder = crate::Builder<Source>;
+        /// A snapshot; see [`ReadTxn`](crate::ReadTxn).
+        pub type ReadTxn<'db> = crate::ReadTxn<'db, Source>;
+        /// The write transaction; see [`WriteTxn`](crate::WriteTxn).
+        pub type WriteTxn<'db> = crate::WriteTxn<'db, Source>;
+        /// A table of a snapshot; see [`Table`](crate::Table).
+        pub type Table<'t> = crate::Table<'t, Source, crate::access::ReadAccess<'t, Source>>;
+        /// A table of the write transaction; see [`TableMut`](crate::TableMut).
+        pub type TableMut<'t> = crate::TableMut<'t, Source>;
+        /// A cursor of a snapshot; see [`Cursor`](crate::Cursor).
+        pub type Cursor<'t> = crate::Cursor<'t, Source, crate::access::ReadAccess<'t, Source>>;
+        /// A cursor of the write transaction; see [`CursorMut`](crate::CursorMut).
+        pub type CursorMut<'t> = crate::CursorMut<'t, Source>;
+        /// An iterator over a range of a snapshot; see [`Scan`](crate::Scan).
+        pub type Scan<'t> = crate::Scan<'t, Source, crate::access::ReadAccess<'t, Source>>;
+        /// A value that is read without a copy; see [`Value`](crate::Value).
+        pub type Value<'t> = crate::Value<'t, Source>;
+        /// A value as a stream; see [`ValueReader`](crate::ValueReader).
+        pub type ValueReader<'t> = crate::ValueReader<'t, Source>;
+    };
+}
+
+mod checkpoint;
+mod db;
 mod delta;
 mod error;
+mod extent;
+#[cfg(test)]
+mod extent_tests;
+mod free;
+mod gate;
+mod meta;
 mod node;
+mod open;
 mod root;
+mod snapshot;
 mod tree;
 mod txn;
+mod value;
+mod wal;
 mod walk;
 mod word;
+
+pub use bifold_page_source::{PageSource, SourceStats};
+pub use db::stats::Stats;
+pub use db::{Builder, Db};
 pub use error::{Error, Place, Result};
+pub use tree::cursor::Cursor;
+pub use tree::scan::{Keys, Scan};
+pub use txn::read::ReadTxn;
+pub use txn::reader::ValueReader;
+pub use txn::table::{Entry, Table};
+pub use txn::table_mut::{CursorMut, TableMut};
+pub use txn::write::{Savepoint, WriteTxn};
+pub use value::Value;
+
+/// The database over a read-only mapping: the kernel's page cache is the cache.
+#[cfg(feature = "mmap")]
+pub mod mmap {
+    aliases!(bifold_mmap::MmapSource, bifold_mmap::Options);
+}
+
+/// The database over Bifold's own page cache, with a fixed memory budget.
+#[cfg(feature = "buffer-pool")]
+pub mod pool {
+    aliases!(bifold_pool::PoolSource, bifold_pool::Options);
+}
+
+#[cfg(feature = "mmap")]
+pub use mmap::Database;
+#[cfg(all(feature = "buffer-pool", not(feature = "mmap")))]
+pub use pool::Database;
+
+/// How a table, cursor or scan reaches its transaction: types that appear in signatures and need no naming.
+pub mod access {
+    pub use crate::tree::access::ReadAccess;
+    pub use crate::txn::write::WriteAccess;
+}

@@ -168,7 +168,11 @@ impl<'w, 't, S: PageSource> Walk<'w, 't, S> {
             word = child.ok_or_else(|| damaged(word, "an entry lies outside it"))?;
         }
         let leaf = self.hold(word)?;
-        if leaf.node().is_leaf() { Ok(Some(leaf)) } else { Err(damaged(word, "it is not the leaf it should be")) }
+        if leaf.node().is_leaf() {
+            Ok(Some(leaf))
+        } else {
+            Err(damaged(word, "it is not the leaf it should be"))
+        }
     }
 }
 

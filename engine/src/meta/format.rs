@@ -35,6 +35,7 @@
 use crate::error::{Error, Place, Result};
 use crate::meta::head::head_pages;
 use crate::root::TreeRoot;
+use crate::wal::LogStart;
 use crate::word::{Target, Word};
 use bifold_page_source::{PageId, PageRef, PageSize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -103,16 +104,7 @@ pub(crate) enum LogState {
     /// All commits are in the checkpoint; a log found beside the file holds nothing that is needed.
     Closed,
     /// Commits after the checkpoint are in this log, and without it the file must not be opened.
-    Live {
-        /// The log's id.
-        log_id: u64,
-        /// The lap of the position at which replay begins.
-        lap: u32,
-        /// The sector of that position.
-        sector: u64,
-        /// The chain value that the first record there continues.
-        chain: u64,
-    },
+    Live(LogStart),
 }
 
 /// The state of the file at one moment: a checkpoint, and where the commits after it are.
@@ -199,7 +191,7 @@ impl Meta {
         put(AT_FREE_HEAD, &self.free_map.head.map_or(0, PageRef::bits).to_le_bytes());
         put(AT_FREE_CHAIN, &self.free_map.chain_pages.to_le_bytes());
         put(AT_FREE_PAGES, &self.free_map.free_pages.to_le_bytes());
-        if let LogState::Live { log_id, lap, sector, chain } = self.log {
+        if let LogState::Live(LogStart { log_id, lap, sector, chain }) = self.log {
             put(AT_LOG_STATE, &LOG_LIVE.to_le_bytes());
             put(AT_LOG_LAP, &lap.to_le_bytes());
             put(AT_LOG_ID, &log_id.to_le_bytes());
@@ -298,12 +290,12 @@ fn decode_fields(sector: &[u8; SECTOR]) -> Result<Meta, &'static str> {
     };
     let log = match u32_at(sector, AT_LOG_STATE) {
         LOG_CLOSED => LogState::Closed,
-        LOG_LIVE => LogState::Live {
+        LOG_LIVE => LogState::Live(LogStart {
             log_id: u64_at(sector, AT_LOG_ID),
             lap: u32_at(sector, AT_LOG_LAP),
             sector: u64_at(sector, AT_LOG_SECTOR),
             chain: u64_at(sector, AT_LOG_CHAIN),
-        },
+        }),
         _ => return Err("its log state is impossible"),
     };
     Ok(Meta {

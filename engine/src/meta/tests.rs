@@ -38,12 +38,12 @@ fn meta(number: u64) -> Meta {
         },
         end: PAGES - number % 2,
         free_map: FreeMapRoot { head: Some(page_ref(50 + number % 8)), chain_pages: 2, free_pages: number },
-        log: LogState::Live {
+        log: LogState::Live(crate::wal::LogStart {
             log_id: number + 4000,
             lap: number as u32 + 5,
             sector: number + 6,
             chain: u64::MAX - number,
-        },
+        }),
     }
 }
 

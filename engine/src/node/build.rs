@@ -5,8 +5,8 @@
 #![forbid(unsafe_code)]
 
 use super::layout::{
-    AT_COUNT, AT_HEAP, AT_PREFIX, BRANCH_FIXED, HEADER, HINT, KIND_BRANCH, KIND_LEAF, LEAF_FIXED, branch_entry_len,
-    hint_of, leaf_entry_len, put_u16, put_u64, put_varint, set_header, shared_prefix,
+    AT_COUNT, AT_HEAP, AT_PREFIX, BRANCH_FIXED, HEADER, HINT, KIND_BRANCH, KIND_LEAF, LEAF_FIXED,
+    branch_entry_len, hint_of, leaf_entry_len, put_u16, put_u64, put_varint, set_header, shared_prefix,
 };
 use super::read::{Node, count_bits};
 use crate::word::Word;
@@ -63,7 +63,8 @@ impl Items {
     /// One page of all items, whose keys share `prefix_len` bytes.
     pub(crate) fn whole(&self, prefix_len: usize) -> Packing {
         // An only child's key counts for nothing and may be missing.
-        let prefix_len = if self.items.last().is_some_and(|i| i.key.len() >= prefix_len) { prefix_len } else { 0 };
+        let prefix_len =
+            if self.items.last().is_some_and(|i| i.key.len() >= prefix_len) { prefix_len } else { 0 };
         Packing { range: 0..self.items.len(), lower: None, prefix_len }
     }
 
@@ -109,7 +110,8 @@ impl Items {
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(value);
         let middle = at + key.len();
-        let item = Item { key: at..middle, value: middle..middle + value.len(), word, count: 0, extents: false };
+        let item =
+            Item { key: at..middle, value: middle..middle + value.len(), word, count: 0, extents: false };
         self.items.insert(index, item);
     }
 
@@ -147,7 +149,13 @@ impl Items {
     }
 
     /// The page that `packing` describes: its bytes, and its references.
-    pub(crate) fn build(&self, packing: &Packing, level: u8, birth: u64, page_len: usize) -> (Vec<u8>, Vec<AtomicU64>) {
+    pub(crate) fn build(
+        &self,
+        packing: &Packing,
+        level: u8,
+        birth: u64,
+        page_len: usize,
+    ) -> (Vec<u8>, Vec<AtomicU64>) {
         let items = &self.items[packing.range.clone()];
         let mut bytes = vec![0; page_len];
         let mut words = Vec::new();

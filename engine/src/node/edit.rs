@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::layout::{
-    AT_COUNT, AT_DEAD, AT_HEAP, AT_PREFIX, BRANCH_FIXED, HEADER, HINT, KIND_LEAF, LEAF_FIXED, branch_entry_len,
-    get_u16, get_u64, hint_of, kind_of, leaf_entry_len, put_u16, put_u64, put_varint,
+    AT_COUNT, AT_DEAD, AT_HEAP, AT_PREFIX, BRANCH_FIXED, HEADER, HINT, KIND_LEAF, LEAF_FIXED,
+    branch_entry_len, get_u16, get_u64, hint_of, kind_of, leaf_entry_len, put_u16, put_u64, put_varint,
 };
 use super::read::{Node, count_bits};
 use crate::word::Word;
@@ -64,7 +64,13 @@ impl<'a> NodeMut<'a> {
     }
 
     /// Inserts an entry into a leaf. `value` begins with eight bytes for the reference if there is one.
-    pub(crate) fn insert(&mut self, index: usize, key: &[u8], value: &[u8], word: Option<Word>) -> Result<()> {
+    pub(crate) fn insert(
+        &mut self,
+        index: usize,
+        key: &[u8],
+        value: &[u8],
+        word: Option<Word>,
+    ) -> Result<()> {
         let suffix = key.get(self.node().prefix_len()..).ok_or(EditError::Damaged)?;
         let need = leaf_entry_len(suffix.len(), value.len());
         self.make_room(need + LEAF_FIXED)?;
@@ -75,7 +81,13 @@ impl<'a> NodeMut<'a> {
     }
 
     /// Gives entry `index` of a leaf another value.
-    pub(crate) fn replace(&mut self, index: usize, key: &[u8], value: &[u8], word: Option<Word>) -> Result<()> {
+    pub(crate) fn replace(
+        &mut self,
+        index: usize,
+        key: &[u8],
+        value: &[u8],
+        word: Option<Word>,
+    ) -> Result<()> {
         let entry = self.node().entry(index).ok_or(EditError::Damaged)?;
         let same_place = entry.value.clone();
         if word.is_none() && !entry.has_word && same_place.len() == value.len() {

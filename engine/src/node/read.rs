@@ -159,7 +159,10 @@ impl<'a> Node<'a> {
     /// Where `key`, which must lie between the page's separators, is (`Ok`) or belongs (`Err`).
     #[inline]
     pub(crate) fn search(&self, key: &[u8]) -> Option<Result<usize, usize>> {
-        debug_assert!(self.prefix().is_some_and(|p| key.starts_with(p)), "{key:x?} is outside the page's range");
+        debug_assert!(
+            self.prefix().is_some_and(|p| key.starts_with(p)),
+            "{key:x?} is outside the page's range"
+        );
         let suffix = key.get(self.prefix_len()..)?;
         let hint = hint_of(suffix);
         let hints = self.hints(self.count())?;

@@ -4,8 +4,8 @@
 #![forbid(unsafe_code)]
 
 use super::layout::{
-    AT_DEAD, AT_HEAP, HEADER, HINT, KIND_BRANCH, KIND_EXTENT, KIND_FREE_MAP, KIND_LEAF, branch_entry_len, get_u16,
-    kind_of, leaf_entry_len, level_of,
+    AT_DEAD, AT_HEAP, HEADER, HINT, KIND_BRANCH, KIND_EXTENT, KIND_FREE_MAP, KIND_LEAF, branch_entry_len,
+    get_u16, kind_of, leaf_entry_len, level_of,
 };
 use super::read::{Entry, Node};
 use crate::word::Target;

@@ -91,7 +91,9 @@ pub(crate) struct Changes {
     pub(crate) birth: u64,
     /// Grows with every change: positions taken before are to be sought again.
     pub(crate) version: u64,
-    pub(super) run: Run,
+    /// The tree is the catalog: what its values refer to are tables' roots, which are not dropped with them.
+    pub(crate) values_are_trees: bool,
+    pub(crate) run: Run,
 }
 
 /// The means to change trees, borrowed from a transaction for one call.
@@ -196,6 +198,9 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
 
     /// Drops the large value that a leaf entry's `payload` describes.
     pub(super) fn drop_value(&mut self, word: Word, payload: &[u8]) -> Result<()> {
+        if self.changes.values_are_trees {
+            return Ok(());
+        }
         match self.walk().on_file(word)? {
             None => {
                 if let Target::Delta(id) = word.target() {
@@ -203,7 +208,8 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
                 }
             }
             Some(first) => {
-                let (len, birth) = extent_fields(payload).ok_or_else(|| damaged(word, "a large value has no length"))?;
+                let (len, birth) =
+                    extent_fields(payload).ok_or_else(|| damaged(word, "a large value has no length"))?;
                 self.changes.dropped.push(Dropped::Extent(first.page(), len, birth));
             }
         }

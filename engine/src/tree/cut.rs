@@ -89,7 +89,13 @@ impl<S: PageSource> TreeEdit<'_, S> {
         Ok((id, self.own_node(id)?.count() as u64))
     }
 
-    fn cut_branch(&mut self, id: u32, level: u8, span: Span<'_>, holes: &mut Vec<Vec<u8>>) -> Result<(u32, u64)> {
+    fn cut_branch(
+        &mut self,
+        id: u32,
+        level: u8,
+        span: Span<'_>,
+        holes: &mut Vec<Vec<u8>>,
+    ) -> Result<(u32, u64)> {
         let broken = || Error::Internal("a branch makes no sense");
         let node = self.own_node(id)?;
         let count = node.count();

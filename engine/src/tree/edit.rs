@@ -106,7 +106,8 @@ impl<S: PageSource> TreeEdit<'_, S> {
     pub(super) fn empty_leaf(&mut self) -> Result<u32> {
         let items = Items::default();
         let pages = pack(&items, 0, self.page_len(), None, None, None);
-        let page = pages.as_ref().and_then(|p| p.first()).ok_or(Error::Internal("an empty leaf fits no page"))?;
+        let page =
+            pages.as_ref().and_then(|p| p.first()).ok_or(Error::Internal("an empty leaf fits no page"))?;
         let image: Image = self.build(&items, page, 0);
         self.add(image, None)
     }

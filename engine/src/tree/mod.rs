@@ -1,9 +1,21 @@
 //! The B+tree: reading it, changing it.
 
+pub(crate) mod access;
 pub(crate) mod change;
+pub(crate) mod cursor;
 mod cut;
 mod edit;
+pub(crate) mod gap;
+pub(crate) mod get;
+pub(crate) mod get_many;
+pub(crate) mod position;
+mod read_ahead;
 mod restructure;
+pub(crate) mod scan;
 
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod read_tests;
+#[cfg(test)]
+pub(crate) mod test_tree;

@@ -16,7 +16,12 @@ fn store(page_size: u32) -> Store<MemSource> {
     let page_size = PageSize::new(page_size).unwrap();
     let file = MemFs::new().create_new(Path::new("/db")).unwrap();
     let config = SourceConfig { page_size, file_id: 1, validate: node::validate };
-    Store { source: MemSource::open(file, config, &Default::default()).unwrap(), slab: Slab::new(), file_id: 1, page_size }
+    Store {
+        source: MemSource::open(file, config, &Default::default()).unwrap(),
+        slab: Slab::new(),
+        file_id: 1,
+        page_size,
+    }
 }
 
 /// Walks the whole tree, checks fences, counts, levels and fill, and returns its entries.
@@ -36,7 +41,10 @@ fn check(edit: &TreeEdit<'_, MemSource>, tree: &TreeRoot) -> Model {
             assert!(node.count() > 0, "an empty leaf stayed");
             for index in 0..node.count() {
                 let key = node.key(index).unwrap();
-                assert!(key.as_slice() >= fences.0 && fences.1.is_none_or(|u| key.as_slice() < u), "key outside fences");
+                assert!(
+                    key.as_slice() >= fences.0 && fences.1.is_none_or(|u| key.as_slice() < u),
+                    "key outside fences"
+                );
                 let entry = node.entry(index).unwrap();
                 out.insert(key, node.value(&entry).unwrap().to_vec());
             }
@@ -45,7 +53,11 @@ fn check(edit: &TreeEdit<'_, MemSource>, tree: &TreeRoot) -> Model {
         assert!(node.count() > 1, "a branch with one child stayed");
         for index in 0..node.count() {
             let lower = if index == 0 { fences.0.to_vec() } else { node.key(index).unwrap() };
-            let upper = if index + 1 < node.count() { Some(node.key(index + 1).unwrap()) } else { fences.1.map(<[u8]>::to_vec) };
+            let upper = if index + 1 < node.count() {
+                Some(node.key(index + 1).unwrap())
+            } else {
+                fences.1.map(<[u8]>::to_vec)
+            };
             let below = visit(edit, node.child(index).unwrap(), level - 1, (&lower, upper.as_deref()), out);
             assert_eq!(Some(below), node.count_below(index));
             total += below;
@@ -106,7 +118,9 @@ fn run(ops: &[Op]) {
             }
             Op::Cut(from, to) => {
                 let before = model.len();
-                model.retain(|k, _| from.as_ref().is_some_and(|f| k < f) || to.as_ref().is_some_and(|t| k >= t));
+                model.retain(|k, _| {
+                    from.as_ref().is_some_and(|f| k < f) || to.as_ref().is_some_and(|t| k >= t)
+                });
                 let cut = edit.delete_range(&mut tree, from.as_deref(), to.as_deref()).unwrap();
                 assert_eq!(cut, (before - model.len()) as u64);
             }
@@ -148,13 +162,19 @@ fn ordered_loads_leave_full_pages() {
     };
     let up = fill(&mut (0..40_000));
     assert!(up < 1.1, "ascending: {up:.3} times the data");
-    let middle = fill(&mut (0..100).map(|n| n * 100_000).chain((1..9).flat_map(|t| (1..5000).map(move |n| t * 1_000_000 + n))));
+    let middle = fill(
+        &mut (0..100)
+            .map(|n| n * 100_000)
+            .chain((1..9).flat_map(|t| (1..5000).map(move |n| t * 1_000_000 + n))),
+    );
     assert!(middle < 1.15, "runs in the middle: {middle:.3} times the data");
 }
 
 #[test]
 fn deep_trees_shrink_to_nothing() {
-    let keys: Vec<Vec<u8>> = (0..3000u32).map(|n| format!("{:05}{}", n * 7919 % 3000, "x".repeat(n as usize % 90)).into_bytes()).collect();
+    let keys: Vec<Vec<u8>> = (0..3000u32)
+        .map(|n| format!("{:05}{}", n * 7919 % 3000, "x".repeat(n as usize % 90)).into_bytes())
+        .collect();
     let mut ops: Vec<Op> = keys.iter().map(|k| Op::Insert(k.clone(), 20)).collect();
     ops.extend(keys.iter().rev().map(|k| Op::Remove(k.clone())));
     run(&ops);

@@ -234,7 +234,9 @@ impl<S: PageSource> TreeEdit<'_, S> {
                 return Err(crate::walk::damaged(word, "its level is not the one its parent expects"));
             }
             degenerate |= node.count() < if level == 0 { 1 } else { 2 };
-            items.gather(&node, lower).ok_or_else(|| crate::walk::damaged(word, "an entry lies outside it"))?;
+            items
+                .gather(&node, lower)
+                .ok_or_else(|| crate::walk::damaged(word, "an entry lies outside it"))?;
         }
         let page_len = self.page_len();
         let pages = pack(&items, level, page_len, lower.as_deref(), upper.as_deref(), None)

@@ -1,3 +1,12 @@
 //! Transactions: snapshots to read, and the one that writes.
 
+pub(crate) mod commit;
+pub(crate) mod log_ops;
 pub(crate) mod pages;
+pub(crate) mod read;
+pub(crate) mod reader;
+pub(crate) mod state;
+pub(crate) mod table;
+pub(crate) mod table_mut;
+pub(crate) mod write;
+pub(crate) mod writer;

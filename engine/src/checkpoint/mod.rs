@@ -1,0 +1,330 @@
+//! Checkpoints: what the delta holds goes to the file, a new meta page names it, and the log may be forgotten.
+//!
+//! Order is everything: pages, sync, meta, sync; only then does memory follow. Until the meta is written nothing on
+//! file refers to what was written before it, so a crash or an error leaves the last checkpoint as it was. Space is
+//! taken, and the file grown, before the first page is written: a full disk is met while the checkpoint can still be
+//! refused.
+
+pub(crate) mod catalog;
+mod free_map;
+mod layout;
+mod stages;
+pub(crate) mod write;
+
+pub(crate) use free_map::load as load_free_map;
+pub(crate) use stages::write_value_at;
+
+use crate::db::shared::Shared;
+use crate::error::{Error, Result};
+use crate::free::{Grant, Run, Use};
+use crate::meta::{self, FreeMapRoot, LogState, Meta};
+use crate::root::{Root, TableMap, TableState, TreeRoot};
+use crate::tree::change::{Changes, TreeEdit};
+use crate::txn::writer::Writer;
+use crate::wal::Wal;
+use crate::walk::Walk;
+use crate::word::Word;
+use bifold_page_source::{PageRef, PageSource};
+use layout::Layout;
+use stages::{Homes, Stages};
+use std::sync::Arc;
+
+/// Why a checkpoint was not made.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Nothing was written; all is as before.
+    Refused(Error),
+    /// Something was written or synced that failed: the writer must be poisoned.
+    Fatal(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Fatal(error)
+    }
+}
+
+impl From<bifold_page_source::Error> for Failure {
+    fn from(error: bifold_page_source::Error) -> Self {
+        Self::Fatal(error.into())
+    }
+}
+
+/// The committed state to checkpoint. Its delta pages are in the slab.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) seq: u64,
+    pub(crate) catalog: TreeRoot,
+    pub(crate) tables: TableMap,
+}
+
+/// What becomes of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LogAfter {
+    /// It goes on.
+    Live,
+    /// The database is closed, and the log removed.
+    Closed,
+}
+
+/// Tables that the map keeps beyond a checkpoint, to spare their readers a descent of the catalog.
+const TABLES_KEPT: usize = 1024;
+
+/// Makes a checkpoint of `candidate` and publishes it.
+pub(crate) fn run<S: PageSource>(
+    shared: &Shared<S>,
+    writer: &mut Writer,
+    candidate: Candidate,
+    log_after: LogAfter,
+) -> Result<(), Failure> {
+    let started = std::time::Instant::now();
+    let changes = update_catalog(shared, writer, &candidate).map_err(Failure::Fatal)?;
+    let catalog = changes.1;
+    let layout = Layout::collect(&shared.store, catalog.word)?;
+    let places = match take_places(shared, writer, &layout) {
+        Ok(places) => places,
+        Err(error) => {
+            // The catalog's new pages are nobody's.
+            for id in changes.0 {
+                writer.descriptors.ids.free(&shared.store.slab, id);
+            }
+            return Err(Failure::Refused(error));
+        }
+    };
+    for dropped in changes.2 {
+        writer.drop_on_file(&dropped)?;
+    }
+    for first in &layout.extents {
+        if let Some(run) = writer.early.remove(first) {
+            writer.space()?.reached(run)?;
+        }
+    }
+    let number = writer.meta.checkpoint + 1;
+    let mut homes = Homes::default();
+    Stages { shared, descriptors: &writer.descriptors, birth: writer.meta.checkpoint, homes: &mut homes }
+        .write(&layout, &places.values, &places.leaves, &places.branches)?;
+    let free_map = free_map::append(shared, writer, number)?;
+    shared.store.source.sync()?;
+    let catalog = homes.settle(catalog)?;
+    let meta = next_meta(writer, &candidate, number, catalog, free_map, log_after)?;
+    write_meta(shared, &meta)?;
+    after(shared, writer, candidate, meta, &homes, layout, log_after)?;
+    let pages = homes.count();
+    shared.counters.checkpoint(pages, started.elapsed());
+    tracing::debug!(checkpoint = number, pages, "checkpoint");
+    Ok(())
+}
+
+/// Writes the tables that changed into the catalog. Returns the pages made, the catalog's new root, what was dropped.
+#[expect(clippy::type_complexity, reason = "three results of one step, used at once")]
+fn update_catalog<S: PageSource>(
+    shared: &Shared<S>,
+    writer: &mut Writer,
+    candidate: &Candidate,
+) -> Result<(Vec<u32>, TreeRoot, Vec<crate::tree::change::Dropped>)> {
+    let mut changes = Changes { birth: writer.meta.checkpoint, values_are_trees: true, ..Changes::default() };
+    let mut catalog = candidate.catalog;
+    let mut tables: Vec<_> = candidate.tables.iter().collect();
+    tables.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let mut edit =
+        TreeEdit { store: &shared.store, descriptors: &mut writer.descriptors, changes: &mut changes };
+    for (name, state) in tables {
+        match state {
+            TableState::Clean(_) => {}
+            TableState::Changed(root) => {
+                edit.insert(&mut catalog, name.as_bytes(), &catalog::encode(root), Some(root.word))?;
+            }
+            TableState::Dropped => {
+                edit.remove(&mut catalog, name.as_bytes())?;
+            }
+        }
+    }
+    let mut made = Vec::new();
+    for (id, image) in changes.pages.take() {
+        shared.store.slab.publish(id, image);
+        made.push(id);
+    }
+    Ok((made, catalog, changes.dropped))
+}
+
+/// The places for everything a checkpoint writes but the free map.
+struct Places {
+    values: Vec<Grant>,
+    leaves: Grant,
+    branches: Grant,
+}
+
+/// Takes all places, and grows the file for them and for the free map. If that fails, nothing is taken.
+fn take_places<S: PageSource>(shared: &Shared<S>, writer: &mut Writer, layout: &Layout) -> Result<Places> {
+    let page_size = shared.store.page_size;
+    let mut grants = Vec::new();
+    let mut take = |writer: &mut Writer| -> Result<()> {
+        for value in &layout.values {
+            let (header, data) = crate::extent::pages_for(value.len, page_size);
+            grants.push(writer.space()?.allocate_contiguous(header + data, Use::Checkpoint)?);
+        }
+        grants.push(writer.space()?.allocate(layout.leaves(), Use::Checkpoint)?);
+        grants.push(writer.space()?.allocate(layout.branches(), Use::Checkpoint)?);
+        let drops = layout.leaves() + layout.branches();
+        let chain = writer.space()?.upper_bound_pages(free_map::capacity(page_size), drops);
+        let space = writer.space()?;
+        let short = space.shortfall(chain);
+        space.extend(short)?;
+        shared.grow_file(space.end())
+    };
+    let taken = take(writer);
+    let space = writer.space()?;
+    if let Err(error) = taken {
+        for grant in grants.iter().rev() {
+            space.revoke(grant)?;
+        }
+        return Err(error);
+    }
+    let (Some(branches), Some(leaves)) = (grants.pop(), grants.pop()) else {
+        return Err(Error::Internal("places were not taken"));
+    };
+    Ok(Places { values: grants, leaves, branches })
+}
+
+fn next_meta(
+    writer: &mut Writer,
+    candidate: &Candidate,
+    checkpoint: u64,
+    catalog: TreeRoot,
+    free_map: FreeMapRoot,
+    log_after: LogAfter,
+) -> Result<Meta> {
+    let end = writer.space()?.end();
+    let log = match (&mut writer.wal, log_after) {
+        (Some(wal), LogAfter::Live) => LogState::Live(wal.position()?),
+        _ => LogState::Closed,
+    };
+    Ok(Meta { checkpoint, seq: candidate.seq, catalog, end, free_map, log, ..writer.meta.next() })
+}
+
+/// Writes a meta and makes it durable.
+pub(crate) fn write_meta<S: PageSource>(shared: &Shared<S>, meta: &Meta) -> Result<()> {
+    meta::write(&*shared.file, meta)?;
+    shared.sync_file()
+}
+
+/// After the meta is durable: memory follows. Descriptors get their homes, readers the new root.
+fn after<S: PageSource>(
+    shared: &Shared<S>,
+    writer: &mut Writer,
+    candidate: Candidate,
+    meta: Meta,
+    homes: &Homes,
+    layout: Layout,
+    log_after: LogAfter,
+) -> Result<()> {
+    let slab = &shared.store.slab;
+    let (seq, base) = (meta.seq, meta.checkpoint);
+    let mut tables = TableMap::default();
+    let keep = candidate.tables.len() <= TABLES_KEPT;
+    for (name, state) in candidate.tables.iter() {
+        if let (true, TableState::Clean(root) | TableState::Changed(root)) = (keep, state) {
+            tables.set(name, TableState::Clean(homes.settle(*root)?));
+        }
+    }
+    for (id, home) in homes.iter() {
+        slab.set_home(id, home);
+    }
+    shared.registry.publish(Arc::new(Root { seq, base, catalog: meta.catalog, tables }));
+    let values = layout.values.iter().map(|v| v.id);
+    for id in layout.stages().flatten().copied().chain(values) {
+        slab.retire_image(id);
+        writer.retire_homed(id, seq);
+    }
+    (writer.delta_bytes, writer.delta_pages, writer.value_pages) = (0, 0, 0);
+    writer.seq = seq;
+    writer.meta = meta;
+    if let (Some(wal), LogAfter::Live) = (&mut writer.wal, log_after) {
+        let position = wal.position()?;
+        wal.retire_to(&position)?;
+    }
+    if log_after == LogAfter::Closed && writer.wal.take().is_some() {
+        Wal::remove(&*shared.fs, &shared.log_path())?;
+    }
+    writer.sweep_retired(slab, &shared.registry, true);
+    for run in writer.release_pages(&shared.registry)? {
+        discard(shared, run);
+    }
+    Ok(())
+}
+
+/// Tells the source that nobody will ask for these pages before they are written again.
+pub(crate) fn discard<S: PageSource>(shared: &Shared<S>, run: Run) {
+    use bifold_page_source::PageId;
+    if let (Some(start), Some(end)) = (PageId::new(run.start), PageId::new(run.end())) {
+        shared.store.source.discard(start..end);
+    }
+}
+
+/// Walks subtrees that were cut off, and drops their pages. A leaf is read only if extents hang below it, or if a
+/// snapshot older than the cut lives: only then does its birth matter.
+pub(crate) fn walk_cut_subtrees<S: PageSource>(shared: &Shared<S>, writer: &mut Writer) -> Result<()> {
+    let current = writer.meta.checkpoint;
+    let mut live_before = false;
+    shared.registry.collect();
+    shared.registry.live(&mut |root| live_before |= root.base < current);
+    loop {
+        let next = writer.space()?.subtrees().find(|s| s.cut_at <= current).copied();
+        let Some(subtree) = next else { return Ok(()) };
+        walk_subtree(shared, writer, subtree, live_before)?;
+    }
+}
+
+fn walk_subtree<S: PageSource>(
+    shared: &Shared<S>,
+    writer: &mut Writer,
+    subtree: crate::free::Subtree,
+    births_matter: bool,
+) -> Result<()> {
+    let extents = subtree.flags & 1 != 0;
+    let page = subtree.root.page();
+    let broken = || Error::page(page, "an entry lies outside it");
+    let mut children = Vec::new();
+    let mut values = Vec::new();
+    // Where births do not matter, any birth from which no snapshot lives will do: that of the cut itself.
+    let mut birth = subtree.cut_at;
+    if subtree.level > 0 || extents || births_matter {
+        let mut walk = Walk::new(&shared.store, None);
+        let node = walk.node(Word::file(subtree.root))?;
+        if node.level() != subtree.level {
+            return Err(Error::page(page, "its level is not the one its parent expects"));
+        }
+        birth = node.birth();
+        for index in 0..node.count() {
+            if node.is_branch() {
+                let word = node.child(index).ok_or_else(broken)?;
+                let below = node.extents_below(index).ok_or_else(broken)?;
+                children.push((PageRef::from_bits(word.bits()).ok_or_else(broken)?, below));
+            } else {
+                let entry = node.entry(index).ok_or_else(broken)?;
+                if let Some((word, payload)) = node.value_word(&entry) {
+                    let (len, born) = crate::tree::change::extent_fields(payload).ok_or_else(broken)?;
+                    values.push((PageRef::from_bits(word.bits()).ok_or_else(broken)?, len, born));
+                }
+            }
+        }
+    }
+    let page_size = shared.store.page_size;
+    let cut_at = subtree.cut_at;
+    let space = writer.space()?;
+    space.subtree_done(subtree.root)?;
+    space.drop_run(Run::new(page.get(), 1), birth, cut_at)?;
+    for (first, len, born) in values {
+        let (header, data) = crate::extent::pages_for(len, page_size);
+        space.drop_run(Run::new(first.page().get(), header + data), born, cut_at)?;
+    }
+    for (root, below) in children {
+        let level = subtree.level - 1;
+        if level == 0 && !below && !births_matter {
+            space.drop_run(Run::new(root.page().get(), 1), cut_at, cut_at)?;
+        } else {
+            space.cut_subtree(crate::free::Subtree { root, level, flags: u8::from(below), cut_at })?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! Options to open a database with.
+#![forbid(unsafe_code)]
+
+use super::Db;
+use super::counters::Counters;
+use super::recover;
+use super::shared::{Limits, Mode, Shared};
+use crate::delta::Slab;
+use crate::error::{Error, Result};
+use crate::gate::Gate;
+use crate::node;
+use crate::open::{LockedFile, create, log_path, open_locked, open_or_create, settle_head};
+use crate::root::{Root, TableMap};
+use crate::snapshot::Registry;
+use crate::txn::writer::Writer;
+use crate::walk::Store;
+use bifold_page_source::{Access, FileSystem, MemFs, OsFs, PageSize, PageSource, SourceConfig};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+/// Options to open a database with; see [`Db::builder`].
+#[derive(Clone, Debug)]
+pub struct Builder<S: PageSource> {
+    page_size: usize,
+    delta_size: u64,
+    log_size: u64,
+    how: How,
+    backend: S::Options,
+    fs: Arc<dyn FileSystem>,
+    file_id: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum How {
+    OpenOrCreate,
+    Existing,
+    CreateNew,
+    ReadOnly,
+}
+
+/// The least bound of the delta, in bytes: some hundred pages.
+const DELTA_MIN: u64 = 64 * 1024;
+/// The least bound of the log, in bytes.
+const LOG_MIN: u64 = 16 * 1024;
+/// The most that the log may be bounded to: recovery reads it whole.
+const LOG_MAX: u64 = 1 << 30;
+
+impl<S: PageSource> Default for Builder<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: PageSource> Builder<S> {
+    /// The default options.
+    pub fn new() -> Self {
+        Self {
+            page_size: PageSize::DEFAULT.bytes(),
+            delta_size: 256 << 20,
+            log_size: 64 << 20,
+            how: How::OpenOrCreate,
+            backend: S::Options::default(),
+            fs: Arc::new(OsFs),
+            file_id: None,
+        }
+    }
+
+    /// Bytes of a page in a database that is created: a power of two from 512 to 65,536. Default 4,096; an existing
+    /// file keeps its own. Larger pages suit larger entries (keys may take a quarter page) and scans on disks that
+    /// prefer large reads; smaller than 4,096 is for tests.
+    #[must_use]
+    pub fn page_size(mut self, bytes: usize) -> Self {
+        self.page_size = bytes;
+        self
+    }
+
+    /// Bytes that the pages changed since the last checkpoint may take in memory. Default 256 MiB, at least 64 KiB. A
+    /// transaction that changes more fails with [`Error::TransactionTooLarge`]; a checkpoint is made at half of it.
+    /// Raise it for large transactions and for fewer checkpoints.
+    #[must_use]
+    pub fn delta_size(mut self, bytes: u64) -> Self {
+        self.delta_size = bytes;
+        self
+    }
+
+    /// Bytes that the log may grow to. Default 64 MiB, from 16 KiB to 1 GiB. It bounds the time that recovery takes;
+    /// a checkpoint is made at half of it, and a transaction that does not fit commits by a checkpoint.
+    #[must_use]
+    pub fn log_size(mut self, bytes: u64) -> Self {
+        self.log_size = bytes;
+        self
+    }
+
+    /// Whether to create the database if there is none. Default true.
+    #[must_use]
+    pub fn create(mut self, create: bool) -> Self {
+        self.how = if create { How::OpenOrCreate } else { How::Existing };
+        self
+    }
+
+    /// Demands that there be no database yet: otherwise an I/O error of kind `AlreadyExists`.
+    #[must_use]
+    pub fn create_new(mut self) -> Self {
+        self.how = How::CreateNew;
+        self
+    }
+
+    /// Opens an existing database for reading only, beside other readers; works on a read-only file system. If it was
+    /// not closed, the log is replayed into memory, and nothing is written.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.how = How::ReadOnly;
+        self
+    }
+
+    /// What only the chosen backend understands: `mmap::Options` or `pool::Options`. Default: theirs.
+    #[must_use]
+    pub fn backend(mut self, options: S::Options) -> Self {
+        self.backend = options;
+        self
+    }
+
+    /// Another file system beneath the database: to inject faults, to record what is written, to keep it in memory.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn file_system(mut self, fs: Arc<dyn FileSystem>) -> Self {
+        self.fs = fs;
+        self
+    }
+
+    /// The id of a file that is created, which seeds its checksums: chosen at random unless files are to be compared.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn file_id(mut self, id: u64) -> Self {
+        self.file_id = Some(id);
+        self
+    }
+
+    /// Opens the database at `path`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`]; otherwise as [`Db::open`].
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Db<S>> {
+        let page_size = self.check()?;
+        let (fs, path) = (&*self.fs, path.as_ref());
+        let locked = match self.how {
+            How::OpenOrCreate => open_or_create(fs, path, page_size, self.file_id)?,
+            How::Existing => open_locked(fs, path, Access::ReadWrite)?,
+            How::ReadOnly => open_locked(fs, path, Access::ReadOnly)?,
+            How::CreateNew => {
+                create(fs, path, page_size, self.file_id)?;
+                open_locked(fs, path, Access::ReadWrite)?
+            }
+        };
+        let mode = if self.how == How::ReadOnly { Mode::ReadOnly } else { Mode::Durable };
+        self.open_file(Arc::clone(&self.fs), locked, mode)
+    }
+
+    /// Makes a new database in memory.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`]; if the memory cannot be had.
+    pub fn in_memory(&self) -> Result<Db<S>> {
+        let page_size = self.check()?;
+        let fs: Arc<dyn FileSystem> = Arc::new(MemFs::new());
+        let locked = open_or_create(&*fs, Path::new("/memory"), page_size, self.file_id)?;
+        self.open_file(fs, locked, Mode::Ephemeral)
+    }
+
+    fn check(&self) -> Result<PageSize> {
+        let wrong = |option, what| Err(Error::InvalidOption { option, what });
+        if self.delta_size < DELTA_MIN {
+            return wrong("delta_size", "it must be at least 64 KiB");
+        }
+        if self.log_size < LOG_MIN || self.log_size > LOG_MAX {
+            return wrong("log_size", "it must lie between 16 KiB and 1 GiB");
+        }
+        let page_size = u32::try_from(self.page_size).ok().and_then(PageSize::new);
+        page_size.ok_or(Error::InvalidOption {
+            option: "page_size",
+            what: "it must be a power of two from 512 to 65536",
+        })
+    }
+
+    fn open_file(&self, fs: Arc<dyn FileSystem>, locked: LockedFile, mode: Mode) -> Result<Db<S>> {
+        let meta = settle_head(&*fs, &locked)?;
+        let LockedFile { file, path, .. } = locked;
+        let config =
+            SourceConfig { page_size: meta.page_size, file_id: meta.file_id, validate: node::validate };
+        let source = S::open(Arc::clone(&file), config, &self.backend)?;
+        let store = Store { source, slab: Slab::new(), file_id: meta.file_id, page_size: meta.page_size };
+        let root =
+            Root { seq: meta.seq, base: meta.checkpoint, catalog: meta.catalog, tables: TableMap::default() };
+        let shared = Shared {
+            store,
+            registry: Registry::new(Arc::new(root)),
+            gate: Gate::new(Writer::new(meta.clone())),
+            fs,
+            file,
+            path,
+            limits: Limits { delta_bytes: self.delta_size, log_bytes: self.log_size },
+            mode,
+            counters: Counters::default(),
+            poison: OnceLock::new(),
+        };
+        recover::run(&shared, &meta, &log_path(&shared.path))?;
+        Ok(Db::from_shared(Arc::new(shared)))
+    }
+}

@@ -1,0 +1,44 @@
+//! What the engine has done since the database was opened.
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Counts, raised by the writer and read by anyone.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) commits: AtomicU64,
+    pub(crate) log_bytes: AtomicU64,
+    pub(crate) log_syncs: AtomicU64,
+    pub(crate) checkpoints: AtomicU64,
+    pub(crate) checkpoint_pages: AtomicU64,
+    pub(crate) checkpoint_micros: AtomicU64,
+    pub(crate) delta_bytes: AtomicU64,
+    pub(crate) free_pages: AtomicU64,
+    pub(crate) pinned_pages: AtomicU64,
+    pub(crate) log_live_bytes: AtomicU64,
+}
+
+impl Counters {
+    /// Adds to a count.
+    pub(crate) fn add(count: &AtomicU64, by: u64) {
+        count.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// Sets a gauge.
+    pub(crate) fn set(gauge: &AtomicU64, to: u64) {
+        gauge.store(to, Ordering::Relaxed);
+    }
+
+    /// Reads a count or a gauge.
+    pub(crate) fn get(count: &AtomicU64) -> u64 {
+        count.load(Ordering::Relaxed)
+    }
+
+    /// A checkpoint was made.
+    pub(crate) fn checkpoint(&self, pages: u64, took: Duration) {
+        Self::add(&self.checkpoints, 1);
+        Self::add(&self.checkpoint_pages, pages);
+        Self::add(&self.checkpoint_micros, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    }
+}

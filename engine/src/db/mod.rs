@@ -1,0 +1,259 @@
+//! The database handle: opening, transactions, closing.
+#![forbid(unsafe_code)]
+
+mod builder;
+
+pub(crate) mod counters;
+mod recover;
+pub(crate) mod shared;
+pub(crate) mod stats;
+
+pub use builder::Builder;
+
+use crate::checkpoint::{LogAfter, load_free_map, write};
+use crate::error::{Error, Result};
+use crate::gate::Wait;
+use crate::txn::commit::checkpoint_now;
+use crate::txn::read::{Owner, ReadTxn};
+use crate::txn::write::WriteTxn;
+use crate::txn::writer::Writer;
+use bifold_page_source::PageSource;
+use shared::{Mode, Shared};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An open database over page source `S`.
+///
+/// You rarely name this type: [`bifold::Database`](crate::Database) is the one whose backend the build chose, and
+/// `bifold::mmap::Database` and `bifold::pool::Database` are the two.
+///
+/// A database is shared by reference or in an `Arc`; any number of threads read while one writes. The file must not be
+/// changed by anybody else while it is open, which a lock on it sees to as far as others respect locks.
+///
+/// Dropping it closes it: what the log holds is checkpointed, and the log removed, so that a closed database is one
+/// file. An error of that is only traced; [`close`](Self::close) returns it.
+pub struct Db<S: PageSource> {
+    shared: Arc<Shared<S>>,
+}
+
+impl<S: PageSource> Db<S> {
+    /// Opens the database at `path` with the default options, after creating it if there is none.
+    ///
+    /// If it was not closed the last time, this recovers it, which takes as long as replaying the log does.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if it is open elsewhere; [`Error::NotADatabase`], [`Error::Corrupt`],
+    /// [`Error::UnsupportedVersion`] and others for what the file holds; I/O errors.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().open(path)
+    }
+
+    /// Options to open a database with.
+    pub fn builder() -> Builder<S> {
+        Builder::new()
+    }
+
+    /// A new database in memory, which is gone when it is dropped. It has the same type as one on disk.
+    ///
+    /// # Errors
+    /// If the memory cannot be had.
+    pub fn in_memory() -> Result<Self> {
+        Self::builder().in_memory()
+    }
+
+    pub(crate) fn from_shared(shared: Arc<Shared<S>>) -> Self {
+        Self { shared }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared<S> {
+        &self.shared
+    }
+
+    /// Begins a read transaction on the newest commit. It neither waits nor fails for want of anything.
+    ///
+    /// # Errors
+    /// None today; a `Result` so that reading from other processes can be added.
+    #[inline]
+    pub fn read(&self) -> Result<ReadTxn<'_, S>> {
+        Ok(ReadTxn::new(Owner::Borrowed(&self.shared)))
+    }
+
+    /// The same, for a transaction that keeps the database open by itself and so goes anywhere.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_owned(&self) -> Result<ReadTxn<'static, S>> {
+        Ok(ReadTxn::new(Owner::Held(Arc::clone(&self.shared))))
+    }
+
+    /// Begins the write transaction, after waiting for its turn: threads come in the order they asked.
+    ///
+    /// # Errors
+    /// [`Error::WriterHeldHere`] if this thread holds it already; [`Error::ReadOnly`]; [`Error::Poisoned`] after an
+    /// earlier failure; damage and I/O errors.
+    pub fn write(&self) -> Result<WriteTxn<'_, S>> {
+        self.begin(Wait::Ever)
+    }
+
+    /// Begins the write transaction if nobody holds it or waits for it.
+    ///
+    /// # Errors
+    /// [`Error::WriterBusy`]; otherwise as [`write`](Self::write).
+    pub fn try_write(&self) -> Result<WriteTxn<'_, S>> {
+        self.begin(Wait::No)
+    }
+
+    /// Begins the write transaction, after waiting for its turn for at most `timeout`.
+    ///
+    /// # Errors
+    /// [`Error::WriterBusy`]; otherwise as [`write`](Self::write).
+    pub fn write_timeout(&self, timeout: Duration) -> Result<WriteTxn<'_, S>> {
+        self.begin(Wait::For(timeout))
+    }
+
+    fn begin(&self, wait: Wait) -> Result<WriteTxn<'_, S>> {
+        let writer = self.take_writer(wait)?;
+        Ok(WriteTxn::new(&self.shared, writer))
+    }
+
+    /// The writer's state, ready to be used.
+    fn take_writer(&self, wait: Wait) -> Result<Box<Writer>> {
+        let shared = &*self.shared;
+        if shared.mode == Mode::ReadOnly {
+            return Err(Error::ReadOnly);
+        }
+        shared.check_poison()?;
+        let mut writer = shared.gate.acquire(wait)?;
+        let ready = shared.check_poison().and_then(|()| ensure_space(shared, &mut writer));
+        match ready {
+            Ok(()) => Ok(writer),
+            Err(error) => {
+                shared.gate.release(writer);
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs `f` in a read transaction.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read) and of `f`.
+    pub fn view<R, E: From<Error>>(&self, f: impl FnOnce(&ReadTxn<'_, S>) -> Result<R, E>) -> Result<R, E> {
+        f(&self.read()?)
+    }
+
+    /// Runs `f` in the write transaction and commits; without effect if `f` fails.
+    ///
+    /// # Errors
+    /// Those of [`write`](Self::write), of `f`, and of [`commit`](WriteTxn::commit).
+    pub fn update<R, E: From<Error>>(
+        &self,
+        f: impl FnOnce(&WriteTxn<'_, S>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let txn = self.write()?;
+        let result = f(&txn)?;
+        txn.commit()?;
+        Ok(result)
+    }
+
+    /// Writes everything committed to the file, so that the log is empty and recovery has nothing to do. Waits for the
+    /// write transaction.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write); [`Error::DiskFull`], after which nothing has changed.
+    pub fn checkpoint(&self) -> Result<()> {
+        let mut writer = self.take_writer(Wait::Ever)?;
+        let result = checkpoint_now(&self.shared, &mut writer, LogAfter::Live);
+        crate::txn::commit::maintain(&self.shared, &mut writer);
+        self.shared.gate.release(writer);
+        result
+    }
+
+    /// Closes the database: checkpoints what the log holds and removes the log. Dropping does the same without
+    /// telling of errors.
+    ///
+    /// # Errors
+    /// As [`checkpoint`](Self::checkpoint). Nothing committed is lost: opening recovers it from the log.
+    pub fn close(self) -> Result<()> {
+        self.finish()
+    }
+
+    /// The end of writing. Later calls do nothing.
+    fn finish(&self) -> Result<()> {
+        let shared = &*self.shared;
+        if shared.mode != Mode::Durable {
+            return Ok(());
+        }
+        shared.check_poison()?;
+        // A forgotten write transaction keeps the writer: the log stays, and opening recovers.
+        let mut writer = shared.gate.acquire(Wait::No)?;
+        let result = self.finish_with(&mut writer);
+        shared.gate.release(writer);
+        result
+    }
+
+    fn finish_with(&self, writer: &mut Writer) -> Result<()> {
+        let shared = &*self.shared;
+        if writer.wal.is_none() && writer.seq == writer.meta.seq && !shared.written() {
+            return Ok(());
+        }
+        ensure_space(shared, writer)?;
+        // A first checkpoint empties the delta, and frees what only the one before it needed; the second can then
+        // leave out what is free at the end of the file.
+        checkpoint_now(shared, writer, LogAfter::Closed)?;
+        let trailing = writer.space()?.trailing_free();
+        let alone = Arc::strong_count(&self.shared) == 1;
+        if alone && trailing > 0 {
+            let end = writer.space()?.end() - trailing;
+            writer.space()?.shorten(end)?;
+            checkpoint_now(shared, writer, LogAfter::Closed)?;
+            let end = writer.meta.end;
+            write::shrink(&shared.store.source, end)?;
+            shared.sync_file()?;
+        }
+        Ok(())
+    }
+
+    /// Where the database lies.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// Bytes of a page, chosen at creation.
+    pub fn page_size(&self) -> usize {
+        self.shared.store.page_size.bytes()
+    }
+
+    /// The longest key in bytes: a quarter page.
+    pub fn key_max(&self) -> usize {
+        crate::node::key_max(self.shared.store.page_size)
+    }
+}
+
+/// Reads the free map, at the first write.
+pub(crate) fn ensure_space<S: PageSource>(shared: &Shared<S>, writer: &mut Writer) -> Result<()> {
+    if writer.space.is_none() {
+        writer.space = Some(load_free_map(&shared.store.source, &writer.meta)?);
+    }
+    Ok(())
+}
+
+impl<S: PageSource> Drop for Db<S> {
+    fn drop(&mut self) {
+        match self.finish() {
+            Ok(()) | Err(Error::Poisoned(_)) => {}
+            Err(error) => tracing::error!(%error, "closing failed; the next opening recovers from the log"),
+        }
+    }
+}
+
+impl<S: PageSource> fmt::Debug for Db<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Db")
+            .field("source", &S::NAME)
+            .field("path", &self.shared.path)
+            .finish_non_exhaustive()
+    }
+}

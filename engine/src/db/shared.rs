@@ -1,0 +1,107 @@
+//! What every handle, transaction and guard of one open database shares.
+#![forbid(unsafe_code)]
+
+use super::counters::Counters;
+use crate::error::{Error, Result};
+use crate::gate::Gate;
+use crate::open::log_path;
+use crate::root::Root;
+use crate::snapshot::Registry;
+use crate::txn::writer::Writer;
+use crate::walk::Store;
+use bifold_page_source::{File, FileSystem, PageSource};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+/// How the database may be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    /// Read and written, with a log.
+    Durable,
+    /// Read and written, and gone when it is closed: no log.
+    Ephemeral,
+    /// Only read.
+    ReadOnly,
+}
+
+/// Bounds that the options set, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// What the pages changed since the last checkpoint may take.
+    pub(crate) delta_bytes: u64,
+    /// What the log may grow to.
+    pub(crate) log_bytes: u64,
+}
+
+/// An open database.
+#[derive(Debug)]
+pub(crate) struct Shared<S> {
+    pub(crate) store: Store<S>,
+    pub(crate) registry: Registry<Root>,
+    pub(crate) gate: Gate<Writer>,
+    pub(crate) fs: Arc<dyn FileSystem>,
+    pub(crate) file: Arc<dyn File>,
+    /// The file's canonical path.
+    pub(crate) path: PathBuf,
+    pub(crate) limits: Limits,
+    pub(crate) mode: Mode,
+    pub(crate) counters: Counters,
+    /// Why nothing more may be written.
+    pub(crate) poison: OnceLock<Arc<Error>>,
+}
+
+impl<S: PageSource> Shared<S> {
+    /// Whether anything was written since opening.
+    pub(crate) fn written(&self) -> bool {
+        Counters::get(&self.counters.checkpoints) + Counters::get(&self.counters.commits) > 0
+    }
+
+    /// Where the log lies.
+    pub(crate) fn log_path(&self) -> PathBuf {
+        log_path(&self.path)
+    }
+
+    /// From now on nothing is written any more, because of `cause`.
+    pub(crate) fn poison(&self, cause: &Error) {
+        if self.poison.set(Arc::new(cause.clone())).is_ok() {
+            tracing::error!(%cause, "the database takes no more writes");
+        }
+    }
+
+    /// An error if nothing may be written any more.
+    pub(crate) fn check_poison(&self) -> Result<()> {
+        match self.poison.get() {
+            Some(cause) => Err(Error::Poisoned(Arc::clone(cause))),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes what was written through the file itself durable.
+    pub(crate) fn sync_file(&self) -> Result<()> {
+        self.file.sync().map_err(|e| Error::io("sync", 0, e))
+    }
+
+    /// Makes the file at least `pages` pages long.
+    ///
+    /// # Errors
+    /// `DiskFull`, I/O errors.
+    pub(crate) fn grow_file(&self, pages: u64) -> Result<()> {
+        let len = self.store.source.len_pages();
+        if pages <= len {
+            return Ok(());
+        }
+        let wanted = (pages - len) * self.store.page_size.bytes() as u64;
+        self.store.source.grow(pages).map_err(|error| match error {
+            bifold_page_source::Error::Io { source, .. } if is_full(&source) => Error::DiskFull { wanted },
+            other => other.into(),
+        })
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}

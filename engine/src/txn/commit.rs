@@ -1,0 +1,254 @@
+//! Commit: to the log, and then to the readers; or, where the log has no room, by a checkpoint.
+#![forbid(unsafe_code)]
+
+use super::state::WriteState;
+use super::writer::Writer;
+use crate::checkpoint::{self, Candidate, Failure, LogAfter, walk_cut_subtrees};
+use crate::db::counters::Counters;
+use crate::db::shared::{Mode, Shared};
+use crate::error::{Error, Result};
+use crate::meta::LogState;
+use crate::root::{Root, TableMap, TableState};
+use crate::tree::change::Dropped;
+use crate::wal::{Appended, Wal};
+use bifold_page_source::PageSource;
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Bytes the log has when it is made.
+const LOG_INITIAL: u64 = 1 << 20;
+
+impl WriteState {
+    /// Commits. On `Ok` the transaction is durable and published.
+    ///
+    /// # Errors
+    /// `OutcomeUnknown` if a write or sync of the log failed; any other means that the transaction is not committed,
+    /// and then all it made has been given back.
+    pub(crate) fn commit<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<()> {
+        if self.failed {
+            return self.abort(&shared.store).and(Err(Error::TransactionFailed));
+        }
+        if !self.log.has_changes() {
+            return self.abort(&shared.store);
+        }
+        if let Err(error) = self.reserve(shared) {
+            self.abort(&shared.store)?;
+            return Err(error);
+        }
+        let seq = self.writer.seq + 1;
+        let logged = match self.append(shared, seq) {
+            Ok(logged) => logged,
+            Err(error) => {
+                shared.poison(&error);
+                return Err(Error::OutcomeUnknown(Arc::new(error)));
+            }
+        };
+        let result = if logged || shared.mode == Mode::Ephemeral {
+            self.publish(shared, seq).inspect_err(|error| shared.poison(error))
+        } else {
+            self.commit_by_checkpoint(shared, seq)
+        };
+        result?;
+        Counters::add(&shared.counters.commits, 1);
+        maintain(shared, &mut self.writer);
+        Ok(())
+    }
+
+    /// Makes sure that the file has room for all that the next checkpoint will write. A full disk is met here, where
+    /// the transaction can still be aborted.
+    fn reserve<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<()> {
+        let page_len = shared.store.page_size.bytes() as u64;
+        let changed = self.tables.iter().filter(|t| t.changed).count() as u64;
+        let catalog = 8 + changed + changed / 2;
+        // Values larger than a page count as an extent each, with its header.
+        let made = self.changes.pages.bytes() / page_len + 2 * u64::from(self.changes.pages.mark());
+        let writer = &mut self.writer;
+        let pages = writer.delta_pages + writer.value_pages + made + catalog;
+        let drops = self.changes.dropped.len() as u64 + pages;
+        let capacity = shared.store.page_size.bytes() - 64;
+        let space = writer.space()?;
+        let pages = pages + space.upper_bound_pages(capacity, drops.min(pages * 2));
+        if space.free_pages() < pages {
+            let short = space.shortfall(pages);
+            // Some more, so that not every commit grows the file.
+            let slack = (space.end() / 64).max((1 << 20) / page_len);
+            let end = space.end();
+            if shared.grow_file(end + short + slack).is_err() {
+                shared.grow_file(end + short)?;
+            }
+            let grown = shared.store.source.len_pages() - end;
+            space.extend(grown)?;
+        }
+        if shared.mode == Mode::Durable && self.log.record().is_some() && writer.wal.is_none() {
+            start_log(shared, writer)?;
+        }
+        Ok(())
+    }
+
+    /// Appends the transaction to the log and makes it durable; false if there is no room, and nothing was written.
+    fn append<S: PageSource>(&mut self, shared: &Shared<S>, seq: u64) -> Result<bool> {
+        if shared.mode == Mode::Ephemeral {
+            return Ok(false);
+        }
+        if !self.early.is_empty() {
+            shared.store.source.sync()?;
+        }
+        let (Some(record), Some(wal)) = (self.log.record(), &mut self.writer.wal) else { return Ok(false) };
+        match wal.append(seq, &[record]) {
+            Ok(Appended::Yes) => {}
+            // No room, or none to grow on the disk: a checkpoint takes less.
+            Ok(Appended::Full) | Err(Error::DiskFull { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        wal.sync()?;
+        Counters::add(&shared.counters.log_bytes, record.len() as u64);
+        Counters::add(&shared.counters.log_syncs, 1);
+        Ok(true)
+    }
+
+    /// The tables as they are after this transaction.
+    fn tables_after(&self) -> TableMap {
+        let mut tables = self.base.tables.clone();
+        for table in self.tables.iter().filter(|t| t.changed) {
+            let state = table.root.map_or(TableState::Dropped, TableState::Changed);
+            tables.set(&table.name, state);
+        }
+        tables
+    }
+
+    /// Hands the transaction's pages over to the delta.
+    fn hand_over<S: PageSource>(&mut self, shared: &Shared<S>, seq: u64) {
+        let page_len = shared.store.page_size.bytes();
+        let slab = &shared.store.slab;
+        for dropped in &self.changes.dropped {
+            if let Dropped::Delta(id) = *dropped {
+                // What it made itself, before a savepoint, nobody else has seen.
+                self.changes.pages.free(&mut self.writer.descriptors.ids, slab, id);
+            }
+        }
+        for (id, image) in self.changes.pages.take() {
+            let len = image.bytes().len();
+            self.writer.delta_bytes += len as u64;
+            self.writer.delta_pages += 1;
+            if len != page_len {
+                let (header, data) = crate::extent::pages_for(len as u64, shared.store.page_size);
+                self.writer.value_pages += header + data;
+            }
+            self.writer.descriptors.born[id as usize] = seq;
+            slab.publish(id, image);
+        }
+    }
+
+    /// Notes what the transaction dropped, now that it is committed.
+    fn settle_drops<S: PageSource>(&mut self, shared: &Shared<S>, seq: u64) -> Result<()> {
+        for run in std::mem::take(&mut self.early) {
+            self.writer.early.insert(run.start, run);
+        }
+        for dropped in std::mem::take(&mut self.changes.dropped) {
+            match dropped {
+                Dropped::Delta(id) => {
+                    let epoch = crate::delta::EpochGuard::enter();
+                    let len = shared.store.slab.pin(id, &epoch).map(|image| image.bytes().len() as u64);
+                    // Its own, made before a savepoint, are gone already.
+                    if let Some(len) = len {
+                        self.writer.retire(len, id, seq);
+                    }
+                }
+                other => self.writer.drop_on_file(&other)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes a commit that the log holds already, and gives the writer on.
+    pub(crate) fn replayed<S: PageSource>(mut self, shared: &Shared<S>, seq: u64) -> Result<Box<Writer>> {
+        self.publish(shared, seq)?;
+        Ok(self.writer)
+    }
+
+    fn publish<S: PageSource>(&mut self, shared: &Shared<S>, seq: u64) -> Result<()> {
+        let tables = self.tables_after();
+        self.hand_over(shared, seq);
+        self.settle_drops(shared, seq)?;
+        self.writer.seq = seq;
+        let base = self.base.base;
+        let catalog = self.base.catalog;
+        shared.registry.publish(Arc::new(Root { seq, base, catalog, tables }));
+        Ok(())
+    }
+
+    /// Commits a transaction that is too large for the log: it is durable when the checkpoint is.
+    fn commit_by_checkpoint<S: PageSource>(&mut self, shared: &Shared<S>, seq: u64) -> Result<()> {
+        let candidate = Candidate { seq, catalog: self.base.catalog, tables: self.tables_after() };
+        self.hand_over(shared, seq);
+        self.settle_drops(shared, seq).inspect_err(|error| shared.poison(error))?;
+        match checkpoint::run(shared, &mut self.writer, candidate, LogAfter::Live) {
+            Ok(()) => Ok(()),
+            Err(Failure::Refused(error) | Failure::Fatal(error)) => {
+                // What was dropped is noted already, so there is no way back for the writer; readers stay where they
+                // are. Space was reserved before, so a full disk does not come to this.
+                shared.poison(&error);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Makes the log, and says in the meta page that it is live, before anything in it counts.
+fn start_log<S: PageSource>(shared: &Shared<S>, writer: &mut Writer) -> Result<()> {
+    let mut meta = writer.meta.next();
+    let log_id = xxh3_64_with_seed(&meta.number.to_le_bytes(), shared.store.file_id);
+    let max = shared.limits.log_bytes;
+    let mut wal = Wal::create(&*shared.fs, &shared.log_path(), log_id, LOG_INITIAL.min(max), max)?;
+    meta.log = LogState::Live(wal.position()?);
+    checkpoint::write_meta(shared, &meta).inspect_err(|error| shared.poison(error))?;
+    writer.meta = meta;
+    writer.wal = Some(wal);
+    Ok(())
+}
+
+/// After a commit: a checkpoint if delta or log have grown to half their bound, and what is due of tidying up. The
+/// commit is durable already, so an error here is not its error.
+pub(crate) fn maintain<S: PageSource>(shared: &Shared<S>, writer: &mut Writer) {
+    writer.sweep_retired(&shared.store.slab, &shared.registry, false);
+    let log_live = writer.wal.as_ref().map_or(0, Wal::live_bytes);
+    let due = writer.delta_bytes >= shared.limits.delta_bytes / 2 || log_live >= shared.limits.log_bytes / 2;
+    if due && let Err(error) = checkpoint_now(shared, writer, LogAfter::Live) {
+        tracing::warn!(%error, "a checkpoint failed");
+    }
+    if let Err(error) = walk_cut_subtrees(shared, writer) {
+        // A damaged page below a cut: its space stays unused, and nothing else is wrong.
+        tracing::warn!(%error, "a subtree that was cut off cannot be walked");
+    }
+    gauges(shared, writer);
+}
+
+/// Checkpoints what is committed.
+pub(crate) fn checkpoint_now<S: PageSource>(
+    shared: &Shared<S>,
+    writer: &mut Writer,
+    log_after: LogAfter,
+) -> Result<()> {
+    shared.check_poison()?;
+    let root = shared.registry.current();
+    let candidate = Candidate { seq: root.seq, catalog: root.catalog, tables: root.tables.clone() };
+    match checkpoint::run(shared, writer, candidate, log_after) {
+        Ok(()) => {}
+        Err(Failure::Refused(error)) => return Err(error),
+        Err(Failure::Fatal(error)) => {
+            shared.poison(&error);
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+fn gauges<S: PageSource>(shared: &Shared<S>, writer: &Writer) {
+    let counters = &shared.counters;
+    Counters::set(&counters.delta_bytes, writer.delta_bytes);
+    Counters::set(&counters.log_live_bytes, writer.wal.as_ref().map_or(0, Wal::live_bytes));
+    if let Some(space) = &writer.space {
+        Counters::set(&counters.free_pages, space.free_pages());
+        Counters::set(&counters.pinned_pages, space.pinned_pages());
+    }
+}

@@ -1,0 +1,255 @@
+//! The write transaction.
+#![forbid(unsafe_code)]
+
+use super::read::list_tables;
+use super::state::WriteState;
+use super::table::Table;
+use super::table_mut::TableMut;
+use super::writer::Writer;
+use crate::db::shared::Shared;
+use crate::error::{Error, Result};
+use crate::root::TreeRoot;
+use crate::tree::access::Access;
+use crate::walk::{Store, Walk};
+use bifold_page_source::PageSource;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// The write transaction. There is one at a time; readers do not see what it does before it commits.
+///
+/// It ends by [`commit`](Self::commit), or without effect by being dropped. It stays on its thread. All methods take
+/// `&self`, so several tables can be used side by side; a guard or cursor alive at `commit` is a compile error.
+///
+/// A call that fails half-way, by an I/O error or because the transaction has become too large, fails the
+/// transaction: everything after it gives [`Error::TransactionFailed`], and only dropping it is left. Errors that name
+/// a wrong argument (a key too long, a table that is not there) change nothing and fail nothing.
+///
+/// Forgotten (`mem::forget`), it keeps the writer for as long as the database is open: [`try_write`](crate::Db::try_write)
+/// and [`write_timeout`](crate::Db::write_timeout) then say [`Error::WriterBusy`], and `write` waits for ever (on the
+/// same thread it says [`Error::WriterHeldHere`]).
+pub struct WriteTxn<'db, S: PageSource> {
+    shared: &'db Shared<S>,
+    state: RefCell<WriteState>,
+    /// Whether the writer still has to be given back.
+    open: bool,
+    /// The gate knows its holder by thread.
+    _not_send: PhantomData<*const ()>,
+}
+
+/// A point in a write transaction to go back to; see [`WriteTxn::savepoint`].
+#[derive(Clone, Debug)]
+pub struct Savepoint {
+    id: u64,
+    /// Which transaction it belongs to: the number of the commit it would make, and the address of the database.
+    owner: (u64, usize),
+}
+
+impl<'db, S: PageSource> WriteTxn<'db, S> {
+    pub(crate) fn new(shared: &'db Shared<S>, writer: Box<Writer>) -> Self {
+        let state = RefCell::new(WriteState::new(shared, writer));
+        Self { shared, state, open: true, _not_send: PhantomData }
+    }
+
+    /// The table with this name, which is created if it is not there. The name is at most a quarter page long.
+    ///
+    /// # Errors
+    /// [`Error::KeyTooLong`] for a name too long; damage and I/O errors met on the way.
+    pub fn table(&self, name: &str) -> Result<TableMut<'_, S>> {
+        let mut state = self.usable()?;
+        let store = &self.shared.store;
+        let number = match state.find_table(store, name)? {
+            Some(number) => number,
+            None => state.create_table(store, name)?,
+        };
+        Ok(self.handle(number))
+    }
+
+    /// The table with this name, or `None` if there is none.
+    ///
+    /// # Errors
+    /// Damage and I/O errors met on the way.
+    pub fn find_table(&self, name: &str) -> Result<Option<TableMut<'_, S>>> {
+        let number = self.usable()?.find_table(&self.shared.store, name)?;
+        Ok(number.map(|number| self.handle(number)))
+    }
+
+    /// Creates a table that must not be there yet.
+    ///
+    /// # Errors
+    /// [`Error::TableExists`]; [`Error::KeyTooLong`] for a name too long; damage and I/O errors met on the way.
+    pub fn create_table(&self, name: &str) -> Result<TableMut<'_, S>> {
+        let mut state = self.usable()?;
+        if state.find_table(&self.shared.store, name)?.is_some() {
+            return Err(Error::TableExists(Arc::from(name)));
+        }
+        let number = state.create_table(&self.shared.store, name)?;
+        Ok(self.handle(number))
+    }
+
+    /// Drops a table with all its entries; whether there was one. Takes no longer for a large table: its pages are
+    /// found later, in the background of checkpoints.
+    ///
+    /// # Errors
+    /// Damage and I/O errors met on the way.
+    pub fn drop_table(&self, name: &str) -> Result<bool> {
+        let mut state = self.usable()?;
+        let Some(number) = state.find_table(&self.shared.store, name)? else { return Ok(false) };
+        state.attempt(|state| state.drop_table(&self.shared.store, number))?;
+        Ok(true)
+    }
+
+    /// The names of all tables as this transaction sees them, in order.
+    ///
+    /// # Errors
+    /// Damage and I/O errors met on the way.
+    pub fn tables(&self) -> Result<Vec<String>> {
+        let state = self.usable()?;
+        let mut names: BTreeSet<String> = list_tables(self.shared, &state.base)?.into_iter().collect();
+        for table in &state.tables {
+            if table.root.is_some() {
+                names.insert(table.name.to_string());
+            } else if table.changed && !state.tables.iter().any(|t| t.root.is_some() && t.name == table.name)
+            {
+                names.remove(&*table.name);
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    /// Notes the state now. It costs little, but pages changed before it are copied when they change again.
+    ///
+    /// # Errors
+    /// [`Error::TransactionFailed`].
+    pub fn savepoint(&self) -> Result<Savepoint> {
+        let mut state = self.usable()?;
+        let id = state.savepoint();
+        let owner = self.identity(&state);
+        Ok(Savepoint { id, owner })
+    }
+
+    /// Goes back to a savepoint, which stays valid; later ones do not. Tables opened since are no longer open: their
+    /// handles give [`Error::SavepointInvalid`].
+    ///
+    /// # Errors
+    /// [`Error::SavepointInvalid`] for one of another transaction, or one that a rollback has passed.
+    pub fn rollback_to(&self, savepoint: &Savepoint) -> Result<()> {
+        let mut state = self.usable()?;
+        if self.identity(&state) != savepoint.owner {
+            return Err(Error::SavepointInvalid);
+        }
+        state.rollback_to(&self.shared.store, savepoint.id)
+    }
+
+    /// Commits. On `Ok` everything is durable: it survives the death of the process, of the system, and of the power.
+    ///
+    /// # Errors
+    /// [`Error::OutcomeUnknown`] if writing or syncing the log failed: after reopening, the transaction is there as a
+    /// whole or not at all. Any other error means that it is *not* committed: [`Error::DiskFull`],
+    /// [`Error::TransactionFailed`], [`Error::Poisoned`], I/O errors.
+    pub fn commit(mut self) -> Result<()> {
+        let state = self.state.get_mut();
+        let result = self.shared.check_poison().and_then(|()| state.commit(self.shared));
+        if result.is_ok() {
+            // Nothing is left to give back.
+            state.failed = false;
+        }
+        result
+    }
+
+    /// The number of the commit that this transaction starts from.
+    pub fn commit_number(&self) -> u64 {
+        self.state.borrow().base.seq
+    }
+
+    fn identity(&self, state: &WriteState) -> (u64, usize) {
+        (state.writer.seq, std::ptr::from_ref(self.shared) as usize)
+    }
+
+    fn usable(&self) -> Result<std::cell::RefMut<'_, WriteState>> {
+        let state = self.state.borrow_mut();
+        if state.failed { Err(Error::TransactionFailed) } else { Ok(state) }
+    }
+
+    fn handle(&self, number: usize) -> TableMut<'_, S> {
+        TableMut::new(Table::new(WriteAccess { shared: self.shared, state: &self.state, number }))
+    }
+}
+
+impl WriteState {
+    /// Runs a step that, if it fails, fails the transaction.
+    pub(crate) fn attempt<R>(&mut self, step: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
+        if self.failed {
+            return Err(Error::TransactionFailed);
+        }
+        let result = step(self);
+        self.failed |= result.is_err();
+        result
+    }
+}
+
+impl<S: PageSource> Drop for WriteTxn<'_, S> {
+    fn drop(&mut self) {
+        if !self.open {
+            return;
+        }
+        self.open = false;
+        let state = self.state.get_mut();
+        if let Err(error) = state.abort(&self.shared.store) {
+            self.shared.poison(&error);
+        }
+        let meta = state.writer.meta.clone();
+        let writer = std::mem::replace(&mut state.writer, Box::new(Writer::new(meta)));
+        self.shared.gate.release(writer);
+    }
+}
+
+impl<S: PageSource> fmt::Debug for WriteTxn<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteTxn").field("starts_from", &self.commit_number()).finish_non_exhaustive()
+    }
+}
+
+/// A table as the open write transaction has it.
+pub struct WriteAccess<'t, S: PageSource> {
+    pub(crate) shared: &'t Shared<S>,
+    pub(crate) state: &'t RefCell<WriteState>,
+    pub(crate) number: usize,
+}
+
+impl<S: PageSource> Clone for WriteAccess<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: PageSource> Copy for WriteAccess<'_, S> {}
+
+impl<S: PageSource> fmt::Debug for WriteAccess<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WriteAccess").field(&self.number).finish()
+    }
+}
+
+impl<'t, S: PageSource> Access<'t, S> for WriteAccess<'t, S> {
+    fn with<R>(&self, f: impl FnOnce(&mut Walk<'_, 't, S>) -> R) -> R {
+        let state = self.state.borrow();
+        let mut walk = state.walk(&self.shared.store);
+        f(&mut walk)
+    }
+
+    fn store(&self) -> &'t Store<S> {
+        &self.shared.store
+    }
+
+    fn root(&self) -> Result<TreeRoot> {
+        let state = self.state.borrow();
+        if state.failed { Err(Error::TransactionFailed) } else { state.root(self.number) }
+    }
+
+    fn version(&self) -> u64 {
+        self.state.borrow().changes.version
+    }
+}
