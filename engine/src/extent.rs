@@ -176,7 +176,3 @@ fn head_of(bytes: &[u8], page: PageId, index: u64) -> Result<Head> {
         _ => Err(Error::page(page, "it is not the header of an extent that it should be")),
     }
 }
-
-#[cfg(test)]
-#[path = "extent_tests.rs"]
-mod tests;

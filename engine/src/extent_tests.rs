@@ -1,15 +1,21 @@
 //! What an extent's reader accepts, and everything it must not.
+#![forbid(unsafe_code)]
 
-use super::*;
-use crate::error::Place;
+use crate::error::{Error, Place, Result};
+use crate::extent::{build_header, pages_for, read_span};
 use crate::node::validate;
-use bifold_page_source::{File, FileSystem, MemFs, MemSource, SourceConfig};
+use bifold_page_source::{
+    CHUNK_SIZE, File, FileSystem, MemFs, MemSource, PageId, PageRef, PageSize, PageSource, SourceConfig,
+    seal_page,
+};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 const FILE_ID: u64 = 77;
 const SIZE: PageSize = PageSize::MIN;
 const FIRST: u64 = 3;
+const CHUNK: u64 = CHUNK_SIZE as u64;
 
 struct Written {
     file: Arc<dyn File>,

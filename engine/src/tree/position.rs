@@ -68,7 +68,9 @@ pub(crate) struct Position<'t, S: PageSource> {
     key: Vec<u8>,
     /// Whether `key` begins with the leaf's prefix.
     has_prefix: bool,
-    range: Range<usize>,
+    /// Where the value begins and ends in the leaf; narrow, as a page is.
+    value_start: u32,
+    value_end: u32,
     has_word: bool,
     /// The access's version when the place was found.
     version: u64,
@@ -87,7 +89,8 @@ impl<'t, S: PageSource> Position<'t, S> {
             stand: Stand::Fresh,
             key: Vec::new(),
             has_prefix: false,
-            range: 0..0,
+            value_start: 0,
+            value_end: 0,
             has_word: false,
             version: 0,
             failed: None,
@@ -112,15 +115,9 @@ impl<'t, S: PageSource> Position<'t, S> {
         if self.stand != Stand::On {
             return None;
         }
-        let value = leaf.bytes().get(self.range.clone())?;
-        Some(Current {
-            key: &self.key,
-            leaf,
-            index: self.index,
-            has_word: self.has_word,
-            value,
-            range: self.range.clone(),
-        })
+        let range = self.value_start as usize..self.value_end as usize;
+        let value = leaf.bytes().get(range.clone())?;
+        Some(Current { key: &self.key, leaf, index: self.index, has_word: self.has_word, value, range })
     }
 
     /// Whether it stands on an entry whose value begins with a reference.
@@ -228,7 +225,8 @@ impl<'t, S: PageSource> Position<'t, S> {
             self.has_prefix = true;
         }
         if let Some(entry) = node.replace_suffix(index, &mut self.key) {
-            (self.range, self.has_word) = (entry.value, entry.has_word);
+            (self.value_start, self.value_end) = (entry.value.start as u32, entry.value.end as u32);
+            self.has_word = entry.has_word;
             (self.index, self.stand) = (index, Stand::On);
             return Ok(true);
         }
@@ -295,7 +293,8 @@ impl<'t, S: PageSource> Position<'t, S> {
         self.leaf = Some(leaf);
     }
 
-    /// Goes to the gap at the near end of the neighbouring leaf; `false` if there is none. The key stays.
+    /// Goes to the gap at the near end of the neighbouring leaf; `false` if there is none. The key stays, and where
+    /// the position stands is for the caller to say.
     fn cross<A: Access<'t, S>>(&mut self, access: &A, forward: bool) -> Result<bool> {
         let (path, ahead) = (&mut self.path, &mut self.ahead);
         let outcome = access.with(|walk| neighbour(walk, path, ahead, forward));
@@ -305,10 +304,6 @@ impl<'t, S: PageSource> Position<'t, S> {
         }
         self.enter(leaf);
         self.index = if forward { 0 } else { self.count };
-        if self.stand == Stand::On {
-            // No entry of this leaf: should all further leaves be empty, it stands in a gap beside its key.
-            self.stand = if forward { Stand::After } else { Stand::Before };
-        }
         Ok(true)
     }
 }

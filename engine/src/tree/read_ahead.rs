@@ -60,3 +60,66 @@ impl ReadAhead {
         pages
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::{Items, pack};
+    use crate::word::Word;
+    use bifold_page_source::PageId;
+
+    const CHILDREN: usize = 140;
+
+    /// What a walk over one branch's children asks for, by the child at which it asks.
+    fn asked(forward: bool) -> Vec<(usize, Vec<u64>)> {
+        let mut items = Items::default();
+        for child in 0..CHILDREN {
+            let page = PageId::new(child as u64).unwrap();
+            let word = if child == 50 { Word::delta(9) } else { Word::file(PageRef::new(page, 1 << 50)) };
+            items.insert_child(child, &(child as u32).to_be_bytes(), word, 1, false);
+        }
+        let packed = pack(&items, 1, 8192, None, None, None).unwrap();
+        let (bytes, words) = items.build(&packed[0], 1, 0, 8192);
+        let branch = Node::delta(&bytes, &words);
+        assert_eq!(branch.count(), CHILDREN);
+        let mut ahead = ReadAhead::new();
+        let mut asked = Vec::new();
+        for step in 1..CHILDREN {
+            let index = if forward { step } else { CHILDREN - 1 - step };
+            if ahead.crossed(forward, true) {
+                let pages = ahead.ask(&branch, index);
+                asked.push((step, pages.iter().map(|page| page.page().get()).collect()));
+            }
+        }
+        asked
+    }
+
+    #[test]
+    fn every_leaf_to_come_is_asked_for_once_in_order_and_in_time() {
+        for forward in [true, false] {
+            let asked = asked(forward);
+            assert_eq!(asked[0].0, 2, "not at the first crossing");
+            let pages: Vec<u64> = asked.iter().flat_map(|(_, pages)| pages.clone()).collect();
+            let mut due: Vec<u64> = if forward {
+                (3..CHILDREN as u64).collect()
+            } else {
+                (0..CHILDREN as u64 - 3).rev().collect()
+            };
+            due.retain(|page| *page != 50);
+            assert_eq!(pages, due);
+            for (step, pages) in asked {
+                let here = if forward { step } else { CHILDREN - 1 - step } as u64;
+                assert!(pages.iter().all(|page| page.abs_diff(here) <= WINDOW_MAX as u64));
+            }
+        }
+    }
+
+    #[test]
+    fn turning_round_begins_anew() {
+        let mut ahead = ReadAhead::new();
+        assert!(!ahead.crossed(true, true));
+        assert!(ahead.crossed(true, true));
+        assert!(!ahead.crossed(false, true));
+        assert!(ahead.crossed(false, false));
+    }
+}
