@@ -16,7 +16,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Place {
     /// A page of the database file.
     Page(PageId),
-    /// A 512-byte sector of the database file's head, by its number.
+    /// One of the four slots of the database file's head, by its number.
     Meta(u64),
     /// A 512-byte sector of the log file, by its number.
     Log(u64),
@@ -26,7 +26,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Page(page) => write!(f, "page {page}"),
-            Self::Meta(slot) => write!(f, "sector {slot} of the file's head"),
+            Self::Meta(slot) => write!(f, "slot {slot} of the file's head"),
             Self::Log(sector) => write!(f, "sector {sector} of the log"),
         }
     }

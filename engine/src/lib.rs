@@ -5,6 +5,8 @@
 //! the same; a file written under one opens under the other.
 //!
 //! ```
+//! # #[cfg(not(any(feature = "mmap", feature = "buffer-pool")))] fn main() {}
+//! # #[cfg(any(feature = "mmap", feature = "buffer-pool"))]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let dir = tempfile::tempdir()?;
 //! # let path = dir.path().join("geo.bifold");
@@ -66,8 +68,6 @@ mod db;
 mod delta;
 mod error;
 mod extent;
-#[cfg(test)]
-mod extent_tests;
 mod free;
 mod gate;
 mod meta;

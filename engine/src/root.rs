@@ -81,12 +81,11 @@ impl TableMap {
         }
         let Some(at) = self.bucket_of(name) else { return };
         let bucket = Arc::make_mut(&mut self.buckets[at]);
-        match bucket.iter_mut().find(|(n, _)| n == name) {
-            Some(entry) => entry.1 = state,
-            None => {
-                bucket.push((name.clone(), state));
-                self.len += 1;
-            }
+        if let Some(entry) = bucket.iter_mut().find(|(n, _)| n == name) {
+            entry.1 = state;
+        } else {
+            bucket.push((name.clone(), state));
+            self.len += 1;
         }
     }
 

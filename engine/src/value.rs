@@ -89,7 +89,7 @@ impl<'t, S: PageSource> Value<'t, S> {
 }
 
 /// Bytes that a leaf keeps of a large value: reference, length, birth.
-pub(crate) const LARGE_LEN: usize = 24;
+const LARGE_LEN: usize = 24;
 
 /// What a leaf says of a large value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,14 +109,19 @@ impl Large {
     /// Damage, if it says nothing of the kind.
     pub(crate) fn parse(node: &Node<'_>, index: usize) -> Result<Self> {
         let parse = || {
-            let (word, rest) = node.value_word(&node.entry(index)?)?;
-            let (len, rest) = rest.split_first_chunk::<8>()?;
-            let birth: [u8; 8] = rest.try_into().ok()?;
-            Some(Self { word, len: u64::from_le_bytes(*len), birth: u64::from_le_bytes(birth) })
+            let (word, fields) = node.value_word(&node.entry(index)?)?;
+            Self::from_fields(word, fields)
         };
         parse()
             .filter(|large| matches!(large.word.target(), Target::File(_) | Target::Delta(_)))
             .ok_or_else(|| damaged_node(node, "a large value's reference makes no sense"))
+    }
+
+    /// What a leaf says by a reference and the fields behind it.
+    pub(crate) fn from_fields(word: Word, fields: &[u8]) -> Option<Self> {
+        let (len, rest) = fields.split_first_chunk::<8>()?;
+        let birth: [u8; 8] = rest.try_into().ok()?;
+        Some(Self { word, len: u64::from_le_bytes(*len), birth: u64::from_le_bytes(birth) })
     }
 
     /// What the leaf keeps, but for the reference: eight zero bytes, to be replaced by it, then length and birth.

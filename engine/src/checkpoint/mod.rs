@@ -21,6 +21,7 @@ use crate::meta::{self, FreeMapRoot, LogState, Meta};
 use crate::root::{Root, TableMap, TableState, TreeRoot};
 use crate::tree::change::{Changes, TreeEdit};
 use crate::txn::writer::Writer;
+use crate::value::Large;
 use crate::wal::Wal;
 use crate::walk::Walk;
 use crate::word::Word;
@@ -74,11 +75,11 @@ const TABLES_KEPT: usize = 1024;
 pub(crate) fn run<S: PageSource>(
     shared: &Shared<S>,
     writer: &mut Writer,
-    candidate: Candidate,
+    candidate: &Candidate,
     log_after: LogAfter,
 ) -> Result<(), Failure> {
     let started = std::time::Instant::now();
-    let changes = update_catalog(shared, writer, &candidate).map_err(Failure::Fatal)?;
+    let changes = update_catalog(shared, writer, candidate).map_err(Failure::Fatal)?;
     let catalog = changes.1;
     let layout = Layout::collect(&shared.store, catalog.word)?;
     let places = match take_places(shared, writer, &layout) {
@@ -106,9 +107,9 @@ pub(crate) fn run<S: PageSource>(
     let free_map = free_map::append(shared, writer, number)?;
     shared.store.source.sync()?;
     let catalog = homes.settle(catalog)?;
-    let meta = next_meta(writer, &candidate, number, catalog, free_map, log_after)?;
+    let meta = next_meta(writer, candidate, number, catalog, free_map, log_after)?;
     write_meta(shared, &meta)?;
-    after(shared, writer, candidate, meta, &homes, layout, log_after)?;
+    after(shared, writer, candidate, meta, &homes, &layout, log_after)?;
     let pages = homes.count();
     shared.counters.checkpoint(pages, started.elapsed());
     tracing::debug!(checkpoint = number, pages, "checkpoint");
@@ -116,7 +117,6 @@ pub(crate) fn run<S: PageSource>(
 }
 
 /// Writes the tables that changed into the catalog. Returns the pages made, the catalog's new root, what was dropped.
-#[expect(clippy::type_complexity, reason = "three results of one step, used at once")]
 fn update_catalog<S: PageSource>(
     shared: &Shared<S>,
     writer: &mut Writer,
@@ -212,10 +212,10 @@ pub(crate) fn write_meta<S: PageSource>(shared: &Shared<S>, meta: &Meta) -> Resu
 fn after<S: PageSource>(
     shared: &Shared<S>,
     writer: &mut Writer,
-    candidate: Candidate,
+    candidate: &Candidate,
     meta: Meta,
     homes: &Homes,
-    layout: Layout,
+    layout: &Layout,
     log_after: LogAfter,
 ) -> Result<()> {
     let slab = &shared.store.slab;
@@ -303,8 +303,9 @@ fn walk_subtree<S: PageSource>(
             } else {
                 let entry = node.entry(index).ok_or_else(broken)?;
                 if let Some((word, payload)) = node.value_word(&entry) {
-                    let (len, born) = crate::tree::change::extent_fields(payload).ok_or_else(broken)?;
-                    values.push((PageRef::from_bits(word.bits()).ok_or_else(broken)?, len, born));
+                    let large = Large::from_fields(word, payload).ok_or_else(broken)?;
+                    let first = PageRef::from_bits(word.bits()).ok_or_else(broken)?;
+                    values.push((first, large.len, large.birth));
                 }
             }
         }

@@ -42,10 +42,13 @@ pub(super) fn run<S: PageSource>(shared: &Shared<S>, meta: &Meta, log: &Path) ->
     for (_, record) in &records {
         claim_extents(&mut writer, record)?;
     }
-    let count = records.len();
     for (seq, record) in records {
         writer = replay(shared, writer, seq, &record)?;
     }
+    if recovered.last_seq.is_some_and(|last| last != writer.seq) {
+        return Err(Error::Internal("recovery did not come to the log's last commit"));
+    }
+    let count = recovered.records;
     if !read_only {
         writer.wal = Some(recovered.wal);
         checkpoint_now(shared, &mut writer, LogAfter::Closed)?;

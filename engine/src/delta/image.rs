@@ -21,6 +21,7 @@ impl Image {
     }
 
     /// An image with its child words, in the page's order of children.
+    #[cfg(test)]
     pub(crate) fn with_words(bytes: Box<[u8]>, words: impl IntoIterator<Item = u64>) -> Self {
         Self { bytes, words: words.into_iter().map(AtomicU64::new).collect() }
     }
@@ -51,6 +52,7 @@ impl Image {
 
     /// The child words, to insert and remove some.
     #[inline]
+    #[cfg(test)]
     pub(crate) fn words_mut(&mut self) -> &mut Vec<AtomicU64> {
         &mut self.words
     }

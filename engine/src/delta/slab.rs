@@ -223,6 +223,7 @@ pub(crate) struct SlabWriter {
 
 impl SlabWriter {
     /// No id is in use.
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
         Self::default()
     }
@@ -257,6 +258,7 @@ impl SlabWriter {
     }
 
     /// Ids in use.
+    #[cfg(test)]
     pub(crate) fn in_use(&self) -> u64 {
         self.next - self.free.len() as u64
     }

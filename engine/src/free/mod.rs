@@ -24,8 +24,7 @@ mod withheld;
 #[cfg(test)]
 mod model_tests;
 
-pub(crate) use record::{Fault, Record, Subtree, decode, encode};
+pub(crate) use record::{Fault, Subtree, decode};
 pub(crate) use replay::{Map, Replay};
-pub(crate) use run_set::RunSet;
-pub(crate) use runs::{Run, Runs};
-pub(crate) use space::{FreeSpace, Grant, Sealed, Use};
+pub(crate) use runs::Run;
+pub(crate) use space::{FreeSpace, Grant, Use};

@@ -28,11 +28,13 @@ impl RunSet {
     }
 
     /// The runs, lowest first.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = Run> + '_ {
         self.runs.iter()
     }
 
     /// Whether a page is in the set.
+    #[cfg(test)]
     pub(crate) fn contains(&self, page: u64) -> bool {
         self.runs.contains(page)
     }

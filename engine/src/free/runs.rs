@@ -81,6 +81,7 @@ impl Runs {
     }
 
     /// Whether there is no page in the set.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.by_start.is_empty()
     }

@@ -127,11 +127,13 @@ impl FreeSpace {
     }
 
     /// The longest contiguous run that may be handed out without growing the file, in pages.
+    #[cfg(test)]
     pub(crate) fn longest_free(&self) -> u64 {
         self.free.longest()
     }
 
     /// Whether a page may be handed out.
+    #[cfg(test)]
     pub(crate) fn is_free(&self, page: u64) -> bool {
         self.free.contains(page)
     }
@@ -147,6 +149,7 @@ impl FreeSpace {
     }
 
     /// Dropped pages that wait for a checkpoint to be durable (and may be held by snapshots besides).
+    #[cfg(test)]
     pub(crate) fn awaiting_pages(&self) -> u64 {
         self.withheld.all().pages() - self.withheld.parked_pages()
     }

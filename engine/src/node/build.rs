@@ -15,15 +15,15 @@ use std::sync::atomic::AtomicU64;
 
 /// One entry on its way from one node to another.
 #[derive(Clone, Debug)]
-pub(crate) struct Item {
+struct Item {
     key: Range<usize>,
     value: Range<usize>,
     /// A branch's child, or the reference a leaf's value begins with.
-    pub(crate) word: Option<Word>,
+    word: Option<Word>,
     /// Entries below, in a branch.
-    pub(crate) count: u64,
+    count: u64,
     /// Whether extents may hang below, in a branch.
-    pub(crate) extents: bool,
+    extents: bool,
 }
 
 /// Entries in key order, with their bytes in one buffer.
@@ -53,11 +53,6 @@ impl Items {
     /// The key of item `index`.
     pub(crate) fn key(&self, index: usize) -> &[u8] {
         &self.bytes[self.items[index].key.clone()]
-    }
-
-    /// Item `index`.
-    pub(crate) fn item(&self, index: usize) -> &Item {
-        &self.items[index]
     }
 
     /// One page of all items, whose keys share `prefix_len` bytes.

@@ -45,7 +45,7 @@ pub(super) fn get_u16(bytes: &[u8], at: usize) -> usize {
 }
 
 pub(super) fn put_u16(bytes: &mut [u8], at: usize, value: usize) {
-    debug_assert!(value <= usize::from(u16::MAX), "{value} does not fit 16 bits");
+    debug_assert!(u16::try_from(value).is_ok(), "{value} does not fit 16 bits");
     bytes[at..at + 2].copy_from_slice(&(value as u16).to_le_bytes());
 }
 
@@ -92,14 +92,12 @@ pub(crate) fn set_birth(bytes: &mut [u8], birth: u64) {
 
 /// The first bytes of `suffix`, padded with zeros, as a number that orders as they do.
 pub(super) fn hint_of(suffix: &[u8]) -> u32 {
-    match suffix.first_chunk::<HINT>() {
-        Some(bytes) => u32::from_be_bytes(*bytes),
-        None => {
-            let mut bytes = [0; HINT];
-            bytes[..suffix.len()].copy_from_slice(suffix);
-            u32::from_be_bytes(bytes)
-        }
+    if let Some(bytes) = suffix.first_chunk::<HINT>() {
+        return u32::from_be_bytes(*bytes);
     }
+    let mut bytes = [0; HINT];
+    bytes[..suffix.len()].copy_from_slice(suffix);
+    u32::from_be_bytes(bytes)
 }
 
 /// Bytes that `value` takes as a varint.

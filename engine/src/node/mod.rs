@@ -32,11 +32,11 @@ mod layout;
 mod read;
 mod validate;
 
-pub(crate) use build::{Items, Packing, pack, separator};
+pub(crate) use build::{Items, Packing, pack};
 pub(crate) use edit::{EditError, NodeMut};
 pub(crate) use layout::{
-    HEADER, KIND_EXTENT, KIND_FREE_MAP, birth_of, clear_place, inline_max, key_max, kind_of, level_of,
-    set_birth, set_header,
+    HEADER, KIND_EXTENT, KIND_FREE_MAP, birth_of, clear_place, inline_max, key_max, kind_of, set_birth,
+    set_header,
 };
 pub(crate) use read::Node;
 pub(crate) use validate::validate;

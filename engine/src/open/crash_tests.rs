@@ -14,7 +14,7 @@ const METAS: std::ops::RangeInclusive<u64> = 2..=6;
 
 fn meta_of(number: u64) -> Meta {
     let meta = Meta::initial(PageSize::MIN, 7, number);
-    let log = LogState::Live { log_id: number, lap: 1, sector: number, chain: number };
+    let log = LogState::Live(crate::wal::LogStart { log_id: number, lap: 1, sector: number, chain: number });
     if number < 2 { meta } else { Meta { seq: number, log, ..meta } }
 }
 

@@ -23,7 +23,7 @@ fn settled(fs: &dyn FileSystem, path: &Path, access: Access) -> Result<Meta> {
 }
 
 fn live(number: u64) -> Meta {
-    let log = LogState::Live { log_id: 1, lap: 1, sector: 2, chain: 3 };
+    let log = LogState::Live(crate::wal::LogStart { log_id: 1, lap: 1, sector: 2, chain: 3 });
     Meta { log, ..Meta::initial(SIZE, 7, number) }
 }
 

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::node::{EditError, Items, Node, NodeMut, Packing, clear_place, set_birth};
 use crate::root::TreeRoot;
 use crate::txn::pages::TxnPages;
+use crate::value::Large;
 use crate::walk::{Store, Walk, damaged};
 use crate::word::{Target, Word};
 use bifold_page_source::{PageId, PageRef, PageSource};
@@ -208,8 +209,9 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
                 }
             }
             Some(first) => {
-                let (len, birth) =
-                    extent_fields(payload).ok_or_else(|| damaged(word, "a large value has no length"))?;
+                let large = Large::from_fields(word, payload);
+                let Large { len, birth, .. } =
+                    large.ok_or_else(|| damaged(word, "a large value has no length"))?;
                 self.changes.dropped.push(Dropped::Extent(first.page(), len, birth));
             }
         }
@@ -299,13 +301,6 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
         }
         Ok(())
     }
-}
-
-/// Length and birth of the large value that a leaf entry describes behind its reference.
-pub(crate) fn extent_fields(payload: &[u8]) -> Option<(u64, u64)> {
-    let (len, rest) = payload.split_first_chunk::<8>()?;
-    let (birth, _) = rest.split_first_chunk::<8>()?;
-    Some((u64::from_le_bytes(*len), u64::from_le_bytes(*birth)))
 }
 
 /// An edit of one of the transaction's own pages that cannot fail but did.

@@ -64,7 +64,7 @@ impl<S: PageSource> TreeEdit<'_, S> {
             return self.grow_root(tree, children);
         };
         let index = path.steps[above].1;
-        self.splice(tree, path, above, index..index + 1, children, ordered)
+        self.splice(tree, path, above, index..index + 1, &children, ordered)
     }
 
     /// Puts `children` in place of the children `range` of the branch at `depth` of `path`.
@@ -74,11 +74,11 @@ impl<S: PageSource> TreeEdit<'_, S> {
         path: &Path,
         depth: usize,
         range: Range<usize>,
-        children: Vec<Child>,
+        children: &[Child],
         ordered: bool,
     ) -> Result<()> {
         let parent = path.steps[depth].0;
-        if range.len() == 1 && self.splice_in_place(parent, range.start, &children)? {
+        if range.len() == 1 && self.splice_in_place(parent, range.start, children)? {
             return Ok(());
         }
         let level = self.own_node(parent)?.level();
@@ -254,7 +254,7 @@ impl<S: PageSource> TreeEdit<'_, S> {
         let second = self.own(words[1])?;
         self.drop_delta(second);
         let children = self.make_children(&items, &pages, level, Some(first))?;
-        self.splice(tree, path, depth - 1, left..left + 2, children, false)?;
+        self.splice(tree, path, depth - 1, left..left + 2, &children, false)?;
         Ok(true)
     }
 }

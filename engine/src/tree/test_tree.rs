@@ -68,7 +68,7 @@ impl Forest {
             let pages = pack(&items, level, PAGE, None, None, None).unwrap();
             let mut parents = Items::default();
             let mut in_delta = Vec::new();
-            let mut totals = (0, false);
+            let (mut totals, mut last) = ((0, false), None);
             for (number, packing) in pages.iter().enumerate() {
                 let (mut bytes, mut words) = items.build(packing, level, BIRTH, PAGE);
                 totals = items.totals(packing.range.clone(), level);
@@ -86,12 +86,13 @@ impl Forest {
                     Placing::Mixed => packing.range.clone().any(|child| below[child]),
                 };
                 let word = self.place(bytes, words, to_delta);
+                last = Some(word);
                 let lower = packing.lower.as_deref().unwrap_or_default();
                 parents.insert_child(number, lower, word, totals.0, totals.1);
                 in_delta.push(to_delta);
             }
             if let [_] = pages[..] {
-                let word = parents.item(0).word.unwrap();
+                let word = last.unwrap();
                 return TreeRoot { word, height: level, len: totals.0, extents: totals.1 };
             }
             (items, below) = (parents, in_delta);

@@ -182,7 +182,7 @@ impl WriteState {
         let candidate = Candidate { seq, catalog: self.base.catalog, tables: self.tables_after() };
         self.hand_over(shared, seq);
         self.settle_drops(shared, seq).inspect_err(|error| shared.poison(error))?;
-        match checkpoint::run(shared, &mut self.writer, candidate, LogAfter::Live) {
+        match checkpoint::run(shared, &mut self.writer, &candidate, LogAfter::Live) {
             Ok(()) => Ok(()),
             Err(Failure::Refused(error) | Failure::Fatal(error)) => {
                 // What was dropped is noted already, so there is no way back for the writer; readers stay where they
@@ -232,7 +232,7 @@ pub(crate) fn checkpoint_now<S: PageSource>(
     shared.check_poison()?;
     let root = shared.registry.current();
     let candidate = Candidate { seq: root.seq, catalog: root.catalog, tables: root.tables.clone() };
-    match checkpoint::run(shared, writer, candidate, log_after) {
+    match checkpoint::run(shared, writer, &candidate, log_after) {
         Ok(()) => {}
         Err(Failure::Refused(error)) => return Err(error),
         Err(Failure::Fatal(error)) => {

@@ -12,6 +12,7 @@ use crate::free::{Run, Use};
 use crate::node::{inline_max, key_max};
 use crate::root::{Root, TableState, TreeRoot};
 use crate::tree::change::{Changes, TreeEdit};
+use crate::value::Large;
 use crate::walk::{Store, Walk, damaged_node};
 use crate::word::Word;
 use bifold_page_source::{PageId, PageRef, PageSource};
@@ -179,7 +180,7 @@ impl WriteState {
                 self.log.put(key, value);
                 Word::delta(self.edit(store).add(Image::new(value.into()), None)?)
             };
-            let payload = self.extent_payload(value.len() as u64);
+            let payload = Large::payload(value.len() as u64, self.changes.birth);
             self.edit(store).insert(&mut root, key, &payload, Some(word))?
         };
         self.set_root(number, root);
@@ -197,19 +198,10 @@ impl WriteState {
         fields: (u64, u64),
     ) -> Result<()> {
         let mut root = self.root(number)?;
-        let mut payload = vec![0; 8];
-        payload.extend_from_slice(&fields.0.to_le_bytes());
-        payload.extend_from_slice(&fields.1.to_le_bytes());
+        let payload = Large::payload(fields.0, fields.1);
         self.edit(store).insert(&mut root, key, &payload, Some(Word::file(first)))?;
         self.set_root(number, root);
         Ok(())
-    }
-
-    fn extent_payload(&self, len: u64) -> [u8; 24] {
-        let mut payload = [0; 24];
-        payload[8..16].copy_from_slice(&len.to_le_bytes());
-        payload[16..].copy_from_slice(&self.changes.birth.to_le_bytes());
-        payload
     }
 
     /// Writes a large value to a free extent at once.

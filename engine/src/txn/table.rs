@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::Result;
+use crate::root::TreeRoot;
 use crate::tree::access::Access;
 use crate::tree::cursor::Cursor;
 use crate::tree::gap::Gap;
@@ -9,6 +10,7 @@ use crate::tree::scan::{Scan, prefix_upper};
 use crate::tree::{get, get_many};
 use crate::txn::reader::ValueReader;
 use crate::value::Value;
+use crate::walk::Walk;
 use bifold_page_source::PageSource;
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
@@ -120,7 +122,7 @@ impl<'t, S: PageSource, A: Access<'t, S> + Clone> Table<'t, S, A> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn first(&self) -> Result<Option<Entry<'t, S>>> {
-        self.iter().next().transpose()
+        self.entry(|walk, root| get::first(walk, root))
     }
 
     /// The entry with the greatest key.
@@ -128,7 +130,7 @@ impl<'t, S: PageSource, A: Access<'t, S> + Clone> Table<'t, S, A> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn last(&self) -> Result<Option<Entry<'t, S>>> {
-        self.iter().next_back().transpose()
+        self.entry(|walk, root| get::last(walk, root))
     }
 
     /// The entry with `n` entries before it. Takes one descent.
@@ -136,8 +138,16 @@ impl<'t, S: PageSource, A: Access<'t, S> + Clone> Table<'t, S, A> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn nth(&self, n: u64) -> Result<Option<Entry<'t, S>>> {
+        self.entry(|walk, root| get::nth(walk, root, n))
+    }
+
+    /// Key and value of the entry that `find` finds.
+    fn entry(
+        &self,
+        find: impl FnOnce(&mut Walk<'_, 't, S>, &TreeRoot) -> Result<Option<get::Found<'t, S>>>,
+    ) -> Result<Option<Entry<'t, S>>> {
         let root = self.access.root()?;
-        let Some((leaf, index)) = self.access.with(|walk| get::nth(walk, &root, n))? else { return Ok(None) };
+        let Some((leaf, index)) = self.access.with(|walk| find(walk, &root))? else { return Ok(None) };
         let key = leaf.node().key(index);
         let key = key.ok_or_else(|| crate::walk::damaged_node(&leaf.node(), "an entry lies outside it"))?;
         Ok(Some((key, Value::of_entry(&self.access, leaf, index)?)))
@@ -184,5 +194,14 @@ impl<'t, S: PageSource, A: Access<'t, S> + Clone> Table<'t, S, A> {
     /// many.
     pub fn cursor(&self) -> Cursor<'t, S, A> {
         Cursor::new(self.access.clone())
+    }
+}
+
+impl<'t, S: PageSource, A: Access<'t, S> + Clone> IntoIterator for &Table<'t, S, A> {
+    type Item = Result<Entry<'t, S>>;
+    type IntoIter = Scan<'t, S, A>;
+
+    fn into_iter(self) -> Scan<'t, S, A> {
+        self.iter()
     }
 }

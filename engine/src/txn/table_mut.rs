@@ -218,7 +218,7 @@ pub struct CursorMut<'t, S: PageSource + 't> {
     table: TableMut<'t, S>,
 }
 
-impl<'t, S: PageSource> CursorMut<'t, S> {
+impl<S: PageSource> CursorMut<'_, S> {
     /// Puts an entry in, or replaces the value of its key, and stands on it.
     ///
     /// # Errors

@@ -10,7 +10,6 @@ use crate::snapshot::Registry;
 use crate::tree::change::{Descriptors, Dropped};
 use crate::wal::Wal;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// A delta page that no newer root reaches: who may still see it.
 #[derive(Clone, Copy, Debug)]
@@ -138,9 +137,4 @@ impl Writer {
         let durable = self.meta.checkpoint;
         self.space()?.release(durable, &bases)
     }
-}
-
-/// A root for readers, made from parts.
-pub(crate) fn publish(registry: &Registry<Root>, root: Root) {
-    registry.publish(Arc::new(root));
 }

@@ -3,7 +3,9 @@
 
 use super::batch::Batch;
 use super::create::{create_file, write_heads, write_unused};
-use super::format::{BACK_UNKNOWN, PAYLOAD, RECORD_HEADER, RecordHeader, SECTOR, chain_seed};
+#[cfg(test)]
+use super::format::PAYLOAD;
+use super::format::{BACK_UNKNOWN, RECORD_HEADER, RecordHeader, SECTOR, chain_seed};
 use super::position::{END_MAX, FIRST, LogStart, Position, Ring};
 use crate::error::{Error, Result};
 use bifold_page_source::{File, FileSystem};
@@ -56,6 +58,7 @@ pub(super) enum Mode {
 pub(crate) struct PendingSync {
     file: Arc<dyn File>,
     /// The last record it covers; `None` if there is none since the log was opened.
+    #[cfg(test)]
     pub(crate) last_seq: Option<u64>,
     /// Sectors written when it was begun.
     written: u64,
@@ -240,7 +243,12 @@ impl Wal {
     /// As [`write`](Self::write).
     pub(crate) fn begin_sync(&mut self) -> Result<PendingSync> {
         self.write()?;
-        Ok(PendingSync { file: self.file.clone(), last_seq: self.last_seq, written: self.written })
+        Ok(PendingSync {
+            file: self.file.clone(),
+            #[cfg(test)]
+            last_seq: self.last_seq,
+            written: self.written,
+        })
     }
 
     /// Takes note of how a sync went, and returns it. Several may be under way.
@@ -293,28 +301,33 @@ impl Wal {
     }
 
     /// Bytes of the ring as it is now.
+    #[cfg(test)]
     pub(crate) fn capacity(&self) -> u64 {
         self.ring.sectors() * SECTOR as u64
     }
 
     /// Bytes of the ring when it has grown as far as it may.
+    #[cfg(test)]
     pub(crate) fn max_capacity(&self) -> u64 {
         self.ring.sectors().max(self.limit.sectors()) * SECTOR as u64
     }
 
     /// The longest payload, in bytes, that fits an empty log grown as far as it may. A longer one never fits.
+    #[cfg(test)]
     pub(crate) fn max_record_len(&self) -> u64 {
         let sectors = self.max_capacity() / SECTOR as u64;
         (sectors * PAYLOAD as u64 - RECORD_HEADER as u64).min(u64::from(u32::MAX))
     }
 
     /// Whether a payload of `len` bytes would be appended now, if the disk has room for what growth that takes.
+    #[cfg(test)]
     pub(crate) fn fits(&self, len: u64) -> bool {
         let sectors = self.batch.sectors_with((RECORD_HEADER as u64).saturating_add(len.min(1 << 32)));
         u32::try_from(len).is_ok() && self.plan(sectors) != Plan::Full
     }
 
     /// What was done since the log was opened.
+    #[cfg(test)]
     pub(crate) fn stats(&self) -> WalStats {
         self.stats
     }

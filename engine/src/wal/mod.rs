@@ -51,6 +51,5 @@ mod sim;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use log::{Appended, PendingSync, Wal, WalStats};
+pub(crate) use log::{Appended, Wal};
 pub(crate) use position::LogStart;
-pub(crate) use recover::Recovered;

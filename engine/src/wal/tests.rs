@@ -39,7 +39,12 @@ fn must_add(wal: &mut Wal, seq: u64, len: usize) {
 
 type Found = Vec<(u64, Vec<u8>)>;
 
-fn read(fs: &dyn FileSystem, path: &Path, start: &LogStart, read_only: bool) -> Result<(Recovered, Found)> {
+fn read(
+    fs: &dyn FileSystem,
+    path: &Path,
+    start: &LogStart,
+    read_only: bool,
+) -> Result<(super::recover::Recovered, Found)> {
     let mut found = Vec::new();
     let recovered = Wal::recover(fs, path, start, 1 << 20, read_only, &mut |seq, bytes| {
         found.push((seq, bytes.to_vec()));
