@@ -68,6 +68,8 @@ mod db;
 mod delta;
 mod error;
 mod extent;
+#[cfg(test)]
+mod extent_tests;
 mod free;
 mod gate;
 mod meta;
@@ -83,6 +85,9 @@ mod walk;
 mod word;
 
 pub use bifold_page_source::{PageSource, SourceStats};
+pub use db::check::CheckReport;
+pub use db::inspect::Fault;
+pub use db::shape::{Shape, TableShape};
 pub use db::stats::Stats;
 pub use db::{Builder, Db};
 pub use error::{Error, Place, Result};

@@ -43,6 +43,12 @@ fn run<S: PageSource>() {
                 assert_eq!(n, (before - model.len()) as u64);
             }
             txn.commit().unwrap();
+            if i % 5 == 0 {
+                let report = db.check().unwrap();
+                assert!(report.is_clean(), "round {round} {i} {:#?}", report.faults);
+                let shape = db.shape().unwrap();
+                if i == 20 { println!("{report:?} {shape:#?}"); }
+            }
             if i % 13 == 3 {
                 db.checkpoint().unwrap();
             }

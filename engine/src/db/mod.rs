@@ -2,9 +2,12 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+pub(crate) mod check;
 
 pub(crate) mod counters;
+pub(crate) mod inspect;
 mod recover;
+pub(crate) mod shape;
 pub(crate) mod shared;
 pub(crate) mod stats;
 

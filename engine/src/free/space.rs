@@ -154,6 +154,16 @@ impl FreeSpace {
         self.withheld.all().pages() - self.withheld.parked_pages()
     }
 
+    /// The free runs, lowest first.
+    pub(crate) fn free_runs(&self) -> impl Iterator<Item = Run> + '_ {
+        self.free.runs().iter()
+    }
+
+    /// Runs of dropped pages that wait for a checkpoint or for snapshots, lowest first.
+    pub(crate) fn withheld_runs(&self) -> impl Iterator<Item = Run> + '_ {
+        self.withheld.all().iter()
+    }
+
     /// The pages of the persisted map's chain.
     pub(crate) fn chain(&self) -> &[Run] {
         &self.chain

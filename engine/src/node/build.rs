@@ -155,12 +155,11 @@ impl Items {
         let mut bytes = vec![0; page_len];
         let mut words = Vec::new();
         set_header(&mut bytes, if level == 0 { KIND_LEAF } else { KIND_BRANCH }, level, birth);
-        let prefix_len = packing.prefix_len;
-        if let Some(first) = items.last() {
-            // The last key, since a branch's first may be empty.
-            let key = &self.bytes[first.key.clone()];
-            bytes[page_len - prefix_len..].copy_from_slice(&key[..prefix_len]);
-        }
+        // The last key has the prefix, since only a branch's first may be empty; without any, the separator has it.
+        let like = items.last().map(|item| &self.bytes[item.key.clone()]);
+        let like = like.or(packing.lower.as_deref()).unwrap_or_default();
+        let prefix_len = packing.prefix_len.min(like.len());
+        bytes[page_len - prefix_len..].copy_from_slice(&like[..prefix_len]);
         put_u16(&mut bytes, AT_PREFIX, prefix_len);
         put_u16(&mut bytes, AT_COUNT, items.len());
         let mut top = page_len - prefix_len;

@@ -75,9 +75,6 @@ pub(super) fn check_leaf(node: &Node<'_>, word: Word) -> Result<()> {
 /// Where `key` is (`Ok`) or belongs (`Err`) in the node of `word`.
 #[inline]
 pub(super) fn search(node: &Node<'_>, word: Word, key: &[u8]) -> Result<std::result::Result<usize, usize>> {
-    if !node.prefix().is_some_and(|prefix| key.starts_with(prefix)) {
-        return Err(damaged(word, "its prefix does not fit the separators above it"));
-    }
     node.search(key).ok_or_else(|| damaged(word, OUTSIDE))
 }
 

@@ -28,9 +28,6 @@ pub(crate) fn get<'t, S: PageSource>(
 ) -> Result<Option<Found<'t, S>>> {
     let Some(leaf) = walk.leaf_for(tree, key)? else { return Ok(None) };
     let node = leaf.node();
-    if !node.prefix().is_some_and(|prefix| key.starts_with(prefix)) {
-        return Err(damaged_node(&node, "its prefix does not fit the separators above it"));
-    }
     match node.search(key) {
         Some(Ok(index)) => Ok(Some((leaf, index))),
         Some(Err(_)) => Ok(None),

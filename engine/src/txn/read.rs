@@ -92,6 +92,11 @@ impl<'db, S: PageSource> ReadTxn<'db, S> {
     pub fn commit_number(&self) -> u64 {
         self.snapshot.seq
     }
+
+    /// The root that this transaction sees.
+    pub(crate) fn root(&self) -> &Root {
+        &self.snapshot
+    }
 }
 
 impl<S: PageSource> fmt::Debug for ReadTxn<'_, S> {

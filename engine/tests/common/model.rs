@@ -1,0 +1,95 @@
+//! The content of a database as ordered maps, and changes that are made to both.
+
+use super::TestSource;
+use bifold::{Error, ReadTxn, WriteTxn};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One table.
+pub type Rows = BTreeMap<Vec<u8>, Arc<[u8]>>;
+/// All tables. A clone is cheap.
+pub type State = BTreeMap<String, Arc<Rows>>;
+
+/// One change.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Inserts or replaces; makes the table if it is not there.
+    Put(&'static str, Vec<u8>, Arc<[u8]>),
+    /// Removes a key, if it is there.
+    Remove(&'static str, Vec<u8>),
+    /// Removes from (inclusive) to (exclusive).
+    RemoveRange(&'static str, Vec<u8>, Vec<u8>),
+    /// Drops a table, if it is there.
+    Drop(&'static str),
+}
+
+impl Change {
+    pub fn put(table: &'static str, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
+        Self::Put(table, key.into(), value.into().into())
+    }
+
+    /// Makes the change to the model.
+    pub fn apply(&self, state: &mut State) {
+        fn rows<'s>(state: &'s mut State, table: &str) -> &'s mut Rows {
+            Arc::make_mut(state.entry(table.to_owned()).or_default())
+        }
+        match self {
+            Self::Put(table, key, value) => {
+                rows(state, table).insert(key.clone(), Arc::clone(value));
+            }
+            Self::Remove(table, key) => {
+                rows(state, table).remove(key);
+            }
+            Self::RemoveRange(table, from, to) => rows(state, table).retain(|key, _| key < from || key >= to),
+            Self::Drop(table) => {
+                state.remove(*table);
+            }
+        }
+    }
+
+    /// Makes the change in a transaction.
+    pub fn perform<S: TestSource>(&self, txn: &WriteTxn<'_, S>) -> Result<(), Error> {
+        match self {
+            Self::Put(table, key, value) => txn.table(table)?.insert(key, value),
+            Self::Remove(table, key) => txn.table(table)?.remove(key).map(drop),
+            Self::RemoveRange(table, from, to) => {
+                txn.table(table)?.remove_range(&from[..]..&to[..]).map(drop)
+            }
+            Self::Drop(table) => txn.drop_table(table).map(drop),
+        }
+    }
+}
+
+/// The state after some changes more.
+pub fn after(state: &State, changes: &[Change]) -> State {
+    let mut state = state.clone();
+    changes.iter().for_each(|change| change.apply(&mut state));
+    state
+}
+
+/// How what a transaction sees differs from the model; `None` if it does not.
+pub fn difference<S: TestSource>(txn: &ReadTxn<'_, S>, state: &State) -> Result<Option<String>, Error> {
+    let (found, expected) = (txn.tables()?, state.keys().cloned().collect::<Vec<_>>());
+    if found != expected {
+        return Ok(Some(format!("tables {found:?} instead of {expected:?}")));
+    }
+    for (name, rows) in state {
+        let table = txn.table(name)?;
+        let len = table.len()?;
+        if len != rows.len() as u64 {
+            return Ok(Some(format!("{len} entries in {name:?} instead of {}", rows.len())));
+        }
+        let mut expected = rows.iter();
+        for entry in table.iter() {
+            let (key, value) = entry?;
+            if expected.next().is_none_or(|(k, v)| *k != key || **v != *value) {
+                let (key, len) = (String::from_utf8_lossy(&key), value.len());
+                return Ok(Some(format!("in {name:?}, {key:?} with {len} bytes is not what was written")));
+            }
+        }
+        if expected.next().is_some() {
+            return Ok(Some(format!("{name:?} ends too early")));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,153 @@
+//! Deterministic runs of a database, recorded: everything that a commit, a checkpoint, opening and closing can do to
+//! the files, at sizes at which it happens often.
+
+use super::model::{Change, State, after};
+use super::{DB, Setup, TestSource};
+use bifold::{Db, Error};
+use bifold_page_source::testing::pages::Rng;
+use bifold_page_source::testing::{Op, RecordingFs};
+use bifold_page_source::MemFs;
+use std::sync::Arc;
+
+/// A commit was begun: its number.
+pub const STARTED: &str = "started";
+/// A commit returned `Ok`: its number.
+pub const ACKED: &str = "acked";
+/// The database was created and open, or opened again: the newest commit's number.
+pub const OPENED: &str = "opened";
+/// The database was closed: the newest commit's number.
+pub const CLOSED: &str = "closed";
+
+/// One step of a run.
+#[derive(Clone, Debug)]
+pub enum Step {
+    Commit(Vec<Change>),
+    /// The same, and then dropped without a commit.
+    Abort(Vec<Change>),
+    Checkpoint,
+    /// Closes and opens.
+    Reopen,
+}
+
+/// What was done, and what the file system saw of it.
+#[derive(Debug)]
+pub struct Recorded {
+    pub setup: Setup,
+    pub ops: Vec<Op>,
+    /// The state after each commit, the empty one first.
+    pub history: Vec<State>,
+    pub checkpoints: u64,
+}
+
+/// Text that only commit `n` writes; three times, as a sector's end may split one of them.
+pub fn needle(n: u64) -> Vec<u8> {
+    format!("<commit {n:08}>").into_bytes()
+}
+
+/// The changes of commit `n`: some small ones always, and everything else now and then.
+pub fn changes(n: u64, rng: &mut Rng) -> Vec<Change> {
+    let mut changes = vec![Change::put("commits", n.to_be_bytes(), needle(n).repeat(3))];
+    if n > 20 {
+        changes.push(Change::Remove("commits", (n - 20).to_be_bytes().to_vec()));
+    }
+    let key = |rng: &mut Rng| format!("key {:04}", rng.below(300)).into_bytes();
+    let bytes = |rng: &mut Rng, len: u64| vec![rng.below(256) as u8; len as usize];
+    for _ in 0..6 + rng.below(8) {
+        let (key, len) = (key(rng), 5 + rng.below(70));
+        changes.push(Change::put("t", key, bytes(rng, len)));
+    }
+    changes.push(Change::Remove("t", key(rng)));
+    if n % 5 == 3 {
+        // Too long for a leaf of small pages, too short to be written before the commit.
+        let len = 600 + rng.below(4000);
+        changes.push(Change::put("big", format!("medium {}", rng.below(5)), bytes(rng, len)));
+    }
+    if n % 6 == 4 {
+        let len = 65_537 + rng.below(3000);
+        changes.push(Change::put("big", format!("large {}", rng.below(2)), bytes(rng, len)));
+    }
+    if n % 11 == 6 {
+        let from = rng.below(250);
+        let (from, to) = (format!("key {from:04}"), format!("key {:04}", from + 50));
+        changes.push(Change::RemoveRange("t", from.into(), to.into()));
+    }
+    if n % 12 == 2 {
+        changes.extend((0..60).map(|i| Change::put("gone", format!("{i:03}"), bytes(rng, 60))));
+        changes.push(Change::put("gone", "large", bytes(rng, 66_000)));
+    }
+    if n % 12 == 9 {
+        changes.push(Change::Drop("gone"));
+    }
+    if n % 16 == 7 {
+        // Longer than the log: written again and again, so that the delta stays small.
+        for i in 0..80 {
+            changes.push(Change::put("loud", format!("{:02}", i % 10), bytes(rng, 250)));
+        }
+    }
+    changes
+}
+
+/// A run that holds everything: see the test that says so.
+pub fn script(commits: u64, seed: u64) -> Vec<Step> {
+    let mut rng = Rng::new(seed);
+    let mut steps = Vec::new();
+    for n in 1..=commits {
+        if n % 7 == 5 {
+            let mut changes = changes(n + 1000, &mut rng);
+            changes.push(Change::put("big", "large 0", vec![9; 70_000]));
+            steps.push(Step::Abort(changes));
+        }
+        steps.push(Step::Commit(changes(n, &mut rng)));
+        if n % 15 == 14 {
+            steps.push(Step::Checkpoint);
+        }
+        if n % 22 == 21 {
+            steps.push(Step::Reopen);
+        }
+    }
+    steps
+}
+
+/// Runs `script` on a new database, which is closed at the end, and records what it does to the files.
+pub fn record<S: TestSource>(setup: Setup, script: &[Step]) -> Result<Recorded, Error> {
+    let fs = RecordingFs::new(Arc::new(MemFs::new()));
+    let mut history = vec![State::new()];
+    let mut checkpoints = 0;
+    let open = |newest: u64| -> Result<Db<S>, Error> {
+        let db = setup.builder(Arc::new(fs.clone())).open(DB)?;
+        fs.mark(OPENED, newest);
+        Ok(db)
+    };
+    let close = |db: Db<S>, newest: u64| -> Result<(), Error> {
+        db.close()?;
+        fs.mark(CLOSED, newest);
+        Ok(())
+    };
+    let mut db = open(0)?;
+    for step in script {
+        let newest = history.len() as u64 - 1;
+        match step {
+            Step::Commit(changes) => {
+                fs.mark(STARTED, newest + 1);
+                let txn = db.write()?;
+                changes.iter().try_for_each(|change| change.perform(&txn))?;
+                txn.commit()?;
+                fs.mark(ACKED, newest + 1);
+                history.push(after(&history[newest as usize], changes));
+            }
+            Step::Abort(changes) => {
+                let txn = db.write()?;
+                changes.iter().try_for_each(|change| change.perform(&txn))?;
+            }
+            Step::Checkpoint => db.checkpoint()?,
+            Step::Reopen => {
+                checkpoints += db.stats().checkpoints;
+                close(db, newest)?;
+                db = open(newest)?;
+            }
+        }
+    }
+    checkpoints += db.stats().checkpoints;
+    close(db, history.len() as u64 - 1)?;
+    Ok(Recorded { setup, ops: fs.ops(), history, checkpoints })
+}

@@ -1,0 +1,56 @@
+//! Whether what a crash has left opens to what it may: the promises P1 to P4 of one image.
+
+use super::model::{State, difference};
+use super::{DB, Setup, TestSource};
+use bifold::{Db, Error};
+use bifold_page_source::FileSystem;
+use std::io::ErrorKind;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+/// What an image may open to.
+#[derive(Clone, Debug)]
+pub struct Allowed {
+    /// The numbers of the commits whose state it may be.
+    pub commits: RangeInclusive<u64>,
+    /// Whether there may be no database.
+    pub absent: bool,
+}
+
+/// Opens an existing database; `None` if there is none.
+pub fn open<S: TestSource>(setup: Setup, fs: Arc<dyn FileSystem>) -> Result<Option<Db<S>>, Error> {
+    match setup.builder(fs).create(false).open(DB) {
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Which commit's state a database shows: its whole content is that of the model after that commit.
+pub fn shown<S: TestSource>(db: &Db<S>, history: &[State]) -> Result<u64, String> {
+    let txn = db.read().map_err(|e| format!("reading: {e}"))?;
+    let number = txn.commit_number();
+    let state = history.get(number as usize).ok_or(format!("commit {number} was never begun"))?;
+    match difference(&txn, state) {
+        Ok(None) => Ok(number),
+        Ok(Some(difference)) => Err(format!("commit {number}: {difference}")),
+        Err(error) => Err(format!("commit {number}: {error}")),
+    }
+}
+
+/// Opens what is on `fs` and compares it with what it may be. Returns the database, still open, and which commit it
+/// shows; `None` if there is none and may be none.
+pub fn check<S: TestSource>(
+    setup: Setup,
+    fs: Arc<dyn FileSystem>,
+    history: &[State],
+    allowed: &Allowed,
+) -> Result<Option<(Db<S>, u64)>, String> {
+    let Some(db) = open::<S>(setup, fs).map_err(|e| format!("opening: {e}"))? else {
+        return if allowed.absent { Ok(None) } else { Err("there is no database".into()) };
+    };
+    let number = shown(&db, history)?;
+    if !allowed.commits.contains(&number) {
+        return Err(format!("commit {number} is shown, not one of {:?}", allowed.commits));
+    }
+    Ok(Some((db, number)))
+}
