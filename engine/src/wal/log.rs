@@ -164,7 +164,7 @@ impl Wal {
     }
 
     /// Appends a commit's record, whose payload is the concatenation of `payload` (less than 4 GiB), to the log's
-    /// buffer. `seq` is one more than the last record's.
+    /// buffer. `seq` is one more than the last record's, if the log's live part holds any.
     ///
     /// The room it needs in the file is there when this returns: the ring is lengthened here, if the record reaches
     /// beyond its end and at least half of it is live, or if it fits no other way.
@@ -289,6 +289,10 @@ impl Wal {
         };
         self.start = position;
         self.live -= freed;
+        if self.live == 0 {
+            // What the checkpoint holds may reach beyond the last record: a commit too large for the log has none.
+            self.last_seq = None;
+        }
         if self.mode == Mode::Recovered {
             self.mode = Mode::Open;
         }
