@@ -1,6 +1,6 @@
 //! Random visits to resident pages: nanoseconds each, by the pool, and by plain memory for comparison.
 //!
-//! `cargo run -p bifold-pool --release --example visits -- [MiB of pages] [threads]`
+//! `cargo run -p bifold-pool --release --example visits -- [MiB of pages] [threads] [MiB of cache]`
 
 use bifold_page_source::{
     FileSystem, MemFs, PageId, PageRef, PageSize, PageSource, SourceConfig, Visit, seal_page,
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         file.write_at(&bytes, number * PAGE)?;
     }
     let config = SourceConfig { page_size: PageSize::DEFAULT, file_id: 1, validate: |_| Ok(()) };
-    let options = Options::new().cache_size((mib + mib / 8 + 16) << 20);
+    let options = Options::new().cache_size(argument(3, mib + mib / 8 + 16) << 20);
     let source = PoolSource::open(file, config, &options)?;
     let at = |number| PageRef::unchecked(PageId::new(number).unwrap_or_default());
     let start = Instant::now();

@@ -260,8 +260,9 @@ impl Clock {
         let surplus = self.cold.len().saturating_sub(share);
         rest -= self.evict_cold(memory, rest.min(surplus), STEPS * self.batch);
         rest -= self.evict_hot(memory, rest, STEPS * self.batch, Mercy::Lives);
-        rest -= self.evict_cold(memory, rest, self.cold.len());
+        rest -= self.evict_cold(memory, rest, STEPS * self.batch);
         rest -= self.evict_hot(memory, rest, frames, Mercy::Branches);
+        rest -= self.evict_cold(memory, rest, self.cold.len());
         self.evict_hot(memory, rest, frames, Mercy::None);
     }
 

@@ -90,7 +90,6 @@ impl Domain {
     /// Closes the present epoch: what was evicted before this call may be reused once [`oldest`](Self::oldest)
     /// is beyond the returned tag.
     pub(crate) fn close(&self) -> u64 {
-        fence(Ordering::SeqCst);
         self.now.fetch_add(1, Ordering::SeqCst)
     }
 

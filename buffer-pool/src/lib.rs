@@ -10,9 +10,9 @@
 //! The state machine of a page together with the epoch is explored by loom:
 //! `RUSTFLAGS="--cfg loom" cargo test -p bifold-pool --lib --release loom` (what loom cannot run, threads, files and
 //! mapped memory, is not compiled then).
+#![cfg_attr(loom, expect(dead_code, reason = "the models take what they need"))]
 
 mod epoch;
-#[cfg_attr(loom, expect(dead_code, reason = "the models take what they need"))]
 mod word;
 
 #[cfg(all(test, loom))]

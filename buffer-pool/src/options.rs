@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::epoch::Domain;
+use crate::staging::UNIT as STAGING_UNIT;
 use crate::translation::Translation;
 use bifold_page_source::PageSize;
 use std::io;
@@ -80,7 +81,7 @@ impl Options {
         let least = frames * (size + BYTES_PER_FRAME) + FIXED + Translation::bytes_for(1);
         let net = least + slots_bytes(least);
         // The staging share (1/64, at least a page) is part of the whole.
-        let staging = (net / 63 + 1).max(size);
+        let staging = staging(net / 63 + 1, size);
         self.cache_size(net + staging)
     }
 }
@@ -108,6 +109,11 @@ const fn slots_bytes(cache_size: u64) -> u64 {
     Domain::bytes(slots(cache_size)) as u64
 }
 
+/// Transfer buffers: whole units, and one page at least.
+fn staging(share: u64, page: u64) -> u64 {
+    share.clamp(page, 4 << 20).next_multiple_of(STAGING_UNIT as u64)
+}
+
 impl Plan {
     /// Divides the budget of `options` for a file of `pages` pages.
     ///
@@ -119,7 +125,7 @@ impl Plan {
             return invalid(format!("{} I/O threads are more than 256", options.io_threads));
         }
         let (budget, size) = (options.cache_size, page_size.bytes() as u64);
-        let staging = (budget / 64).clamp(size, 4 << 20);
+        let staging = staging(budget / 64, size);
         let overhead = FIXED + slots_bytes(budget) + staging;
         // A small file's table is set aside whole; of a large one's, a twentieth of the budget.
         let translation =

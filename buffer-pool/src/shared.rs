@@ -165,8 +165,9 @@ impl Shared {
             }
             if round < YIELDS { std::thread::yield_now() } else { std::thread::sleep(NAP) }
         }
-        if wait {
-            self.in_vain.store(self.memory.epochs.oldest(), Ordering::Relaxed);
+        let oldest = self.memory.epochs.oldest();
+        if wait && oldest != u64::MAX {
+            self.in_vain.store(oldest, Ordering::Relaxed);
         }
         None
     }

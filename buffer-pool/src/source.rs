@@ -12,7 +12,7 @@ use crate::options::{Options, Plan};
 use crate::parking::Parking;
 use crate::pin::PoolPin;
 use crate::shared::{Counts, Shared};
-use crate::staging::Staging;
+use crate::staging::{Staging, UNIT};
 use crate::translation::Translation;
 use crate::visit::PoolVisit;
 use bifold_page_source::sync::Mutex;
@@ -44,7 +44,7 @@ fn open(file: Arc<dyn File>, config: SourceConfig, options: &Options) -> io::Res
     };
     // One page must always fit, so that a write can proceed.
     let size = config.page_size.bytes() as u64;
-    let write_share = (plan.staging / 2 / size * size).max(size);
+    let write_share = (plan.staging / 2).max(size).next_multiple_of(UNIT as u64).min(plan.staging);
     Ok(Shared {
         memory,
         clock: Mutex::new(Clock::new(plan.frames)),
@@ -58,8 +58,8 @@ fn open(file: Arc<dyn File>, config: SourceConfig, options: &Options) -> io::Res
         budget: options.cache_size,
         len: AtomicU64::new(len),
         resizing: Mutex::new(()),
-        read_staging: Staging::new(plan.staging - write_share),
-        write_staging: Staging::new(write_share),
+        read_staging: Staging::new((plan.staging - write_share) as usize)?,
+        write_staging: Staging::new(write_share as usize)?,
         read_share: (plan.staging - write_share) as usize,
         write_share: write_share as usize,
         writing: Mutex::new(()),

@@ -1,61 +1,100 @@
-//! Transfer buffers, within their share of the budget.
-#![forbid(unsafe_code)]
+//! Transfer buffers, within their share of the budget: ranges of one region that is reserved at opening.
+//!
+//! Not the heap, which would keep what is freed beyond any count of ours.
+#![expect(unsafe_code, reason = "disjoint ranges of one mapping as mutable slices")]
 
-use crate::aligned::AlignedBuf;
-use crate::device::ALIGN;
+use crate::arena::reserve;
+use bifold_page_source::sync::Mutex;
+use memmap2::MmapRaw;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What ranges are multiples of: the alignment of transfer buffers (enough for every rule of `O_DIRECT`).
+pub(crate) const UNIT: usize = 4096;
+
+#[derive(Debug)]
+struct Region {
+    map: MmapRaw,
+    /// Free ranges (start, length), in order, never touching each other.
+    free: Mutex<Vec<(usize, usize)>>,
+}
 
 /// A share of the budget for transfer buffers.
 #[derive(Debug)]
 pub(crate) struct Staging {
-    left: Arc<AtomicU64>,
+    region: Arc<Region>,
 }
 
 impl Staging {
-    /// A share of `bytes` bytes.
-    pub(crate) fn new(bytes: u64) -> Self {
-        Self { left: Arc::new(AtomicU64::new(bytes)) }
+    /// A share of `bytes` bytes, rounded up to 4 KiB; takes memory only as it is used.
+    ///
+    /// # Errors
+    /// When the address space cannot be had.
+    pub(crate) fn new(bytes: usize) -> io::Result<Self> {
+        let len = bytes.next_multiple_of(UNIT);
+        let map = reserve(len.max(UNIT))?;
+        let free = if len == 0 { Vec::new() } else { vec![(0, len)] };
+        Ok(Self { region: Arc::new(Region { map, free: Mutex::new(free) }) })
     }
 
-    /// A buffer, if the share (and the system) has room for it.
+    /// A buffer of `len` bytes, the first place that fits, if there is one. What it holds is left over.
     pub(crate) fn take(&self, len: usize) -> Option<Staged> {
-        let want = len as u64;
-        let had = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(want));
-        had.ok()?;
-        // From here on `held` gives the share back, also when the allocation fails.
-        let held = Share { bytes: want, left: Arc::clone(&self.left) };
-        let buf = AlignedBuf::new(len, ALIGN).ok()?;
-        Some(Staged { buf, _held: held })
+        let room = len.next_multiple_of(UNIT);
+        let mut free = self.region.free.lock();
+        let place = free.iter().position(|&(_, have)| have >= room)?;
+        let (at, have) = free[place];
+        if have == room {
+            free.remove(place);
+        } else {
+            free[place] = (at + room, have - room);
+        }
+        drop(free);
+        Some(Staged { region: Arc::clone(&self.region), at, len, room })
     }
 }
 
-#[derive(Debug)]
-struct Share {
-    bytes: u64,
-    left: Arc<AtomicU64>,
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.left.fetch_add(self.bytes, Ordering::Relaxed);
-    }
-}
-
-/// A transfer buffer; dropping it gives its share back.
+/// A transfer buffer; dropping it gives its place back.
 #[derive(Debug)]
 pub(crate) struct Staged {
-    buf: AlignedBuf,
-    _held: Share,
+    region: Arc<Region>,
+    at: usize,
+    len: usize,
+    room: usize,
 }
 
 impl Staged {
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.buf
+        // SAFETY: the range lies within the mapping, is always initialised (anonymous memory), and belongs to this
+        // `Staged` alone: it was taken off the free list and comes back when `self` is dropped.
+        unsafe { std::slice::from_raw_parts(self.region.map.as_ptr().add(self.at), self.len) }
     }
 
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.buf
+        // SAFETY: as in `bytes`, and `&mut self` excludes every other reference.
+        unsafe { std::slice::from_raw_parts_mut(self.region.map.as_mut_ptr().add(self.at), self.len) }
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        let mut free = self.region.free.lock();
+        let place = free.partition_point(|&(at, _)| at < self.at);
+        let (mut at, mut room) = (self.at, self.room);
+        let mut replaced = place..place;
+        if let Some(&(next, len)) = free.get(place)
+            && next == at + room
+        {
+            room += len;
+            replaced.end += 1;
+        }
+        if let Some(before) = place.checked_sub(1)
+            && free[before].0 + free[before].1 == at
+        {
+            at = free[before].0;
+            room += free[before].1;
+            replaced.start -= 1;
+        }
+        free.splice(replaced, [(at, room)]);
     }
 }
 
@@ -65,11 +104,30 @@ mod tests {
 
     #[test]
     fn a_share_is_never_passed() {
-        let staging = Staging::new(10_000);
-        let first = staging.take(6000).unwrap();
-        assert!(staging.take(6000).is_none());
+        let staging = Staging::new(5 * UNIT).unwrap();
+        let first = staging.take(3 * UNIT - 100).unwrap();
+        assert!(staging.take(3 * UNIT).is_none());
         drop(first);
-        assert_eq!(staging.take(10_000).unwrap().bytes().len(), 10_000);
-        assert!(staging.take(10_001).is_none());
+        assert_eq!(staging.take(5 * UNIT).unwrap().bytes().len(), 5 * UNIT);
+        assert!(staging.take(5 * UNIT + 1).is_none());
+        assert!(Staging::new(0).unwrap().take(1).is_none());
+    }
+
+    #[test]
+    fn ranges_do_not_overlap_and_grow_together_again() {
+        let staging = Staging::new(64 * UNIT).unwrap();
+        let mut random = bifold_page_source::testing::pages::Rng::new(3);
+        let mut held: Vec<Option<(Staged, u8)>> = (0..12).map(|_| None).collect();
+        for round in 0..5000 {
+            let slot = random.below(12) as usize;
+            if let Some((staged, mark)) = held[slot].take() {
+                assert!(staged.bytes().iter().all(|&b| b == mark));
+            } else if let Some(mut staged) = staging.take(1 + random.below(12 * UNIT as u64) as usize) {
+                staged.bytes_mut().fill(round as u8);
+                held[slot] = Some((staged, round as u8));
+            }
+        }
+        held.clear();
+        assert!(staging.take(64 * UNIT).is_some());
     }
 }

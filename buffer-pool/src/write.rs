@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// The longest single transfer, in bytes.
+/// The longest single transfer, in bytes; a multiple of every page size.
 const REQUEST_BYTES: usize = 1 << 20;
 
 /// Bytes for one place in the file, contiguous there but not in memory.
@@ -88,7 +88,12 @@ impl Shared {
 
     /// The longest single transfer in bytes, whole pages: past the page cache it needs a buffer.
     fn longest_write(&self) -> usize {
-        if self.device.is_direct() { REQUEST_BYTES.min(self.write_share) } else { REQUEST_BYTES }
+        if !self.device.is_direct() {
+            return REQUEST_BYTES;
+        }
+        // A few at a time, so that they overlap; a page always fits.
+        let size = self.page_bytes();
+        (REQUEST_BYTES.min(self.write_share / 4) / size * size).max(size)
     }
 
     /// Refuses what does not lie within the file, whole pages.
@@ -208,7 +213,8 @@ impl Shared {
 
     /// Says that nobody will ask for these pages again. Pinned ones stay until they are unpinned.
     pub(crate) fn discard(&self, pages: Range<PageId>) {
-        for page in self.memory.words.used(pages) {
+        let end = pages.end.min(PageId::new(self.len.load(Ordering::Acquire)).unwrap_or(PageId::MAX));
+        for page in self.memory.words.used(pages.start..end) {
             self.copies.forget(page);
             let Some(cell) = self.memory.words.get(page) else { continue };
             let word = cell.load();

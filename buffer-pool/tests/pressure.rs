@@ -149,3 +149,82 @@ fn pages_are_rewritten_beside_readers_of_others() {
         done.store(1, Ordering::Relaxed);
     });
 }
+
+#[test]
+fn frames_are_given_up_for_the_translation_of_a_large_file() {
+    let (size, file) = (PageSize::MIN, memory_file());
+    let options = Options::new().cache_size(1 << 20).direct(false);
+    // One page in each system page of the translation, so that 128 pages cost half the budget.
+    let stride = 512;
+    file.set_len(stride * 512 * 512).unwrap();
+    let pages: Vec<_> = (0..128)
+        .map(|i| {
+            let (at, bytes) = leaf(size, i * stride + 7, 0);
+            file.write_at(&bytes, at.page().offset(size)).unwrap();
+            at
+        })
+        .collect();
+    let near: Vec<_> = (0..400)
+        .map(|i| {
+            let (at, bytes) = leaf(size, i + 8, 0);
+            file.write_at(&bytes, at.page().offset(size)).unwrap();
+            at
+        })
+        .collect();
+    let source = open(file, size, &options);
+    let held: Vec<_> = near.iter().map(|at| source.visit().hold(*at).unwrap()).collect();
+    for _ in 0..3 {
+        pages.iter().chain(&near).for_each(|at| look(&source, *at));
+    }
+    assert!(held.iter().zip(&near).all(|(pin, at)| number(pin) == at.page().get()));
+    drop(held);
+    for _ in 0..3 {
+        pages.iter().chain(&near).for_each(|at| look(&source, *at));
+        let stats = source.stats();
+        assert!(stats.used_bytes <= stats.budget_bytes, "{stats:?}");
+        assert!(stats.used_bytes > stats.budget_bytes / 2, "{stats:?}");
+    }
+}
+
+#[test]
+fn random_operations_follow_a_model() {
+    let size = PageSize::MIN;
+    for seed in 0..8 {
+        let (source, pages) = pool(size, 300, &Options::new().frames(64, size));
+        let mut model: Vec<(PageRef, u64)> = pages.into_iter().map(|at| (at, 0)).collect();
+        let mut rng = Rng::new(seed);
+        for round in 1..4000 {
+            let i = rng.below(model.len() as u64) as usize;
+            let at = model[i].0;
+            match rng.below(12) {
+                0 => source.discard(at.page()..at.page().plus(rng.below(20))),
+                1 => source.prefetch(&model.iter().skip(i).take(10).map(|m| m.0).collect::<Vec<_>>()),
+                2 => source.grow(model.len() as u64).unwrap(),
+                3 | 4 => {
+                    let numbers = i..(i + 1 + rng.below(9) as usize).min(model.len());
+                    let new: Vec<_> = numbers.map(|n| leaf(size, n as u64, round)).collect();
+                    let replaces = Some(model[rng.below(model.len() as u64) as usize].0.page());
+                    let writes: Vec<_> =
+                        new.iter().map(|(at, bytes)| PageWrite { at: *at, replaces, bytes }).collect();
+                    // SAFETY: one thread, which holds nothing now.
+                    #[expect(unsafe_code, reason = "the promise is kept")]
+                    unsafe {
+                        source.write(&writes).unwrap();
+                    }
+                    new.iter().for_each(|(at, _)| model[at.page().get() as usize] = (*at, round));
+                }
+                5 => {
+                    let batch: Vec<_> = model.iter().skip(i).step_by(3).map(|m| m.0).collect();
+                    let mut check = |n: usize, bytes: &[u8]| {
+                        assert_eq!(version(bytes), model[batch[n].page().get() as usize].1);
+                        Ok(())
+                    };
+                    source.view_each(&batch, &mut check).unwrap();
+                }
+                6 => assert_eq!(version(&source.visit().hold(at).unwrap().clone()), model[i].1),
+                _ => assert_eq!(version(source.visit().view(at).unwrap()), model[i].1),
+            }
+        }
+        assert_eq!(source.stats().pages_pinned, 0);
+    }
+}
