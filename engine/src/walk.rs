@@ -95,10 +95,15 @@ impl<'w, 't, S: PageSource> Walk<'w, 't, S> {
         if let Some(image) = self.own.and_then(|own| own.get(id)) {
             return Ok(Node::delta(image.bytes(), image.words()));
         }
+        let known = self.slab.home(id);
+        if known != 0 {
+            self.epoch = None;
+            return Ok(Node::file(self.visit.view(home(known)?)?));
+        }
         let epoch = self.epoch.get_or_insert_with(EpochGuard::enter);
         match self.slab.get(id, epoch) {
             Entry::Image(image) => Ok(Node::delta(image.bytes(), image.words())),
-            // Homed since the word was read: only a checkpoint in progress makes this happen.
+            // Homed between the two looks: rare enough to read the page inside the epoch.
             Entry::Home(bits) => Ok(Node::file(self.visit.view(home(bits)?)?)),
             Entry::Missing => Err(Error::Internal("a reference names no page of the delta")),
         }

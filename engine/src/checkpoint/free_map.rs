@@ -17,7 +17,7 @@ const AT_BEFORE: usize = HEADER;
 const AT_RECORDS: usize = HEADER + 8;
 
 /// Bytes for records in a page of the chain.
-pub(super) const fn capacity(page_size: PageSize) -> usize {
+pub(crate) const fn capacity(page_size: PageSize) -> usize {
     page_size.bytes() - AT_RECORDS
 }
 

@@ -11,7 +11,7 @@ mod layout;
 mod stages;
 pub(crate) mod write;
 
-pub(crate) use free_map::load as load_free_map;
+pub(crate) use free_map::{capacity as chain_capacity, load as load_free_map};
 pub(crate) use stages::write_value_at;
 
 use crate::db::shared::Shared;
@@ -166,7 +166,7 @@ fn take_places<S: PageSource>(shared: &Shared<S>, writer: &mut Writer, layout: &
         grants.push(writer.space()?.allocate(layout.leaves(), Use::Checkpoint)?);
         grants.push(writer.space()?.allocate(layout.branches(), Use::Checkpoint)?);
         let drops = layout.leaves() + layout.branches();
-        let chain = writer.space()?.upper_bound_pages(free_map::capacity(page_size), drops);
+        let chain = writer.space()?.upper_bound_pages(chain_capacity(page_size), drops);
         let space = writer.space()?;
         let short = space.shortfall(chain);
         space.extend(short)?;

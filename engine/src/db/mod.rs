@@ -143,18 +143,16 @@ impl<S: PageSource> Db<S> {
     ///
     /// # Errors
     /// Those of [`read`](Self::read) and of `f`.
-    pub fn view<R, E: From<Error>>(&self, f: impl FnOnce(&ReadTxn<'_, S>) -> Result<R, E>) -> Result<R, E> {
+    pub fn view<R>(&self, f: impl FnOnce(&ReadTxn<'_, S>) -> Result<R>) -> Result<R> {
         f(&self.read()?)
     }
 
-    /// Runs `f` in the write transaction and commits; without effect if `f` fails.
+    /// Runs `f` in the write transaction and commits; without effect if `f` fails. (The error is Bifold's, so that
+    /// closures need no type annotations; with an error of your own, use [`write`](Self::write).)
     ///
     /// # Errors
     /// Those of [`write`](Self::write), of `f`, and of [`commit`](WriteTxn::commit).
-    pub fn update<R, E: From<Error>>(
-        &self,
-        f: impl FnOnce(&WriteTxn<'_, S>) -> Result<R, E>,
-    ) -> Result<R, E> {
+    pub fn update<R>(&self, f: impl FnOnce(&WriteTxn<'_, S>) -> Result<R>) -> Result<R> {
         let txn = self.write()?;
         let result = f(&txn)?;
         txn.commit()?;

@@ -95,6 +95,12 @@ impl Slab {
         }
     }
 
+    /// The home of descriptor `id`, or 0. Needs no guard, as it shows nothing that could be freed. Wait-free.
+    #[inline]
+    pub(crate) fn home(&self, id: u32) -> u64 {
+        self.slot(id).map_or(0, |slot| slot.home.load(Ordering::Acquire))
+    }
+
     /// The image of descriptor `id`, kept beyond the epoch; `None` if it is gone, and then [`get`](Self::get) tells
     /// where to. While it is held, the image is the holder's memory.
     #[inline]

@@ -39,6 +39,8 @@ pub(crate) struct Descriptors {
     replaces: Vec<u64>,
     /// For each descriptor the commit that published it.
     pub(crate) born: Vec<u64>,
+    /// For each descriptor the pages on file that it will take: one for a node, more for a large value.
+    places: Vec<u32>,
 }
 
 impl Descriptors {
@@ -47,13 +49,20 @@ impl Descriptors {
         self.replaces.get(id as usize).copied().filter(|n| *n != 0).and_then(PageId::new)
     }
 
-    fn set_replaces(&mut self, id: u32, page: Option<PageId>) {
+    /// The pages on file that `id` will take.
+    pub(crate) fn places(&self, id: u32) -> u64 {
+        self.places.get(id as usize).map_or(1, |n| u64::from(*n))
+    }
+
+    fn describe(&mut self, id: u32, replaces: Option<PageId>, places: u32) {
         let at = id as usize;
         if self.replaces.len() <= at {
             self.replaces.resize(at + 1, 0);
             self.born.resize(at + 1, 0);
+            self.places.resize(at + 1, 1);
         }
-        self.replaces[at] = page.map_or(0, PageId::get);
+        self.replaces[at] = replaces.map_or(0, PageId::get);
+        self.places[at] = places;
     }
 }
 
@@ -144,7 +153,15 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
     /// Adds a page to the transaction's own.
     pub(crate) fn add(&mut self, image: Image, replaces: Option<PageId>) -> Result<u32> {
         let id = self.changes.pages.add(&mut self.descriptors.ids, image)?;
-        self.descriptors.set_replaces(id, replaces);
+        self.descriptors.describe(id, replaces, 1);
+        Ok(id)
+    }
+
+    /// Adds a large value that gets its place at the next checkpoint.
+    pub(crate) fn add_value(&mut self, value: &[u8]) -> Result<u32> {
+        let (header, data) = crate::extent::pages_for(value.len() as u64, self.store.page_size);
+        let id = self.changes.pages.add(&mut self.descriptors.ids, Image::new(value.into()))?;
+        self.descriptors.describe(id, None, u32::try_from(header + data).unwrap_or(u32::MAX));
         Ok(id)
     }
 

@@ -54,29 +54,37 @@ impl WriteState {
         Ok(())
     }
 
-    /// Makes sure that the file has room for all that the next checkpoint will write. A full disk is met here, where
-    /// the transaction can still be aborted.
+    /// Makes sure that the file has room for all that the next checkpoint will write, and that there is a log. A full
+    /// disk is met here, where the transaction can still be aborted.
     fn reserve<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<()> {
-        let page_len = shared.store.page_size.bytes() as u64;
+        let page_size = shared.store.page_size;
         let changed = self.tables.iter().filter(|t| t.changed).count() as u64;
-        let catalog = 8 + changed + changed / 2;
-        // Values larger than a page count as an extent each, with its header.
-        let made = self.changes.pages.bytes() / page_len + 2 * u64::from(self.changes.pages.mark());
+        // Each changed table may split a leaf of the catalog, and that a branch.
+        let catalog = 8 + 2 * changed;
         let writer = &mut self.writer;
-        let pages = writer.delta_pages + writer.value_pages + made + catalog;
-        let drops = self.changes.dropped.len() as u64 + pages;
-        let capacity = shared.store.page_size.bytes() - 64;
+        let (mut nodes, mut values) = (writer.delta_pages + catalog, writer.value_pages);
+        for id in self.changes.pages.ids() {
+            match writer.descriptors.places(id) {
+                1 => nodes += 1,
+                places => values += places,
+            }
+        }
+        let drops = self.changes.dropped.len() as u64 + nodes;
         let space = writer.space()?;
-        let pages = pages + space.upper_bound_pages(capacity, drops.min(pages * 2));
-        if space.free_pages() < pages {
-            let short = space.shortfall(pages);
+        let chain = space.upper_bound_pages(checkpoint::chain_capacity(page_size), drops);
+        // Values want contiguous places; a run at the end that holds them all does for any order.
+        let short = space.shortfall(nodes + values + chain).max(match values {
+            0 => 0,
+            values => space.shortfall_contiguous(values),
+        });
+        if short > 0 {
             // Some more, so that not every commit grows the file.
-            let slack = (space.end() / 64).max((1 << 20) / page_len);
+            let slack = (space.end() / 64).max((1 << 20) / page_size.bytes() as u64);
             let end = space.end();
             if shared.grow_file(end + short + slack).is_err() {
                 shared.grow_file(end + short)?;
             }
-            let grown = shared.store.source.len_pages() - end;
+            let grown = shared.store.source.len_pages().saturating_sub(end);
             space.extend(grown)?;
         }
         if shared.mode == Mode::Durable && self.log.record().is_some() && writer.wal.is_none() {
@@ -118,7 +126,6 @@ impl WriteState {
 
     /// Hands the transaction's pages over to the delta.
     fn hand_over<S: PageSource>(&mut self, shared: &Shared<S>, seq: u64) {
-        let page_len = shared.store.page_size.bytes();
         let slab = &shared.store.slab;
         for dropped in &self.changes.dropped {
             if let Dropped::Delta(id) = *dropped {
@@ -127,12 +134,10 @@ impl WriteState {
             }
         }
         for (id, image) in self.changes.pages.take() {
-            let len = image.bytes().len();
-            self.writer.delta_bytes += len as u64;
-            self.writer.delta_pages += 1;
-            if len != page_len {
-                let (header, data) = crate::extent::pages_for(len as u64, shared.store.page_size);
-                self.writer.value_pages += header + data;
+            self.writer.delta_bytes += image.bytes().len() as u64;
+            match self.writer.descriptors.places(id) {
+                1 => self.writer.delta_pages += 1,
+                places => self.writer.value_pages += places,
             }
             self.writer.descriptors.born[id as usize] = seq;
             slab.publish(id, image);

@@ -117,6 +117,12 @@ impl TxnPages {
         pages
     }
 
+    /// The descriptors of all pages, in the order they were made.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u32> {
+        let there = |(place, id): (usize, &u32)| (self.made_at[*id as usize] == place as u32).then_some(*id);
+        self.made.iter().enumerate().filter_map(there)
+    }
+
     /// Bytes of all images.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes

@@ -6,7 +6,6 @@ use super::writer::Writer;
 use crate::checkpoint::catalog;
 use crate::checkpoint::write_value_at;
 use crate::db::shared::{Mode, Shared};
-use crate::delta::Image;
 use crate::error::{Error, Result};
 use crate::free::{Run, Use};
 use crate::node::{inline_max, key_max};
@@ -178,7 +177,7 @@ impl WriteState {
                 Word::file(reference)
             } else {
                 self.log.put(key, value);
-                Word::delta(self.edit(store).add(Image::new(value.into()), None)?)
+                Word::delta(self.edit(store).add_value(value)?)
             };
             let payload = Large::payload(value.len() as u64, self.changes.birth);
             self.edit(store).insert(&mut root, key, &payload, Some(word))?

@@ -30,9 +30,9 @@ pub(crate) struct Writer {
     retired_kept: usize,
     /// Bytes of the delta pages that the newest root reaches.
     pub(crate) delta_bytes: u64,
-    /// Their number.
+    /// Pages that those of them will take that are nodes.
     pub(crate) delta_pages: u64,
-    /// Pages that their large values will take.
+    /// Pages that those will take that are large values.
     pub(crate) value_pages: u64,
     /// Read at the first write.
     pub(crate) space: Option<FreeSpace>,
@@ -73,7 +73,10 @@ impl Writer {
     pub(crate) fn retire(&mut self, slab_bytes: u64, id: u32, died: u64) {
         let born = self.descriptors.born.get(id as usize).copied().unwrap_or(0);
         self.delta_bytes = self.delta_bytes.saturating_sub(slab_bytes);
-        self.delta_pages = self.delta_pages.saturating_sub(1);
+        match self.descriptors.places(id) {
+            1 => self.delta_pages = self.delta_pages.saturating_sub(1),
+            places => self.value_pages = self.value_pages.saturating_sub(places),
+        }
         self.retired.push(Retired { id, born, died });
     }
 
