@@ -46,8 +46,10 @@ fn fill(file: &dyn File, log_id: u64, ring: Ring) -> Result<()> {
         result => result.map_err(|e| Error::io("grow", 0, e))?,
     }
     write_unused(file, log_id, FIRST, ring.end)?;
-    file.sync().map_err(|e| Error::io("sync", 0, e))?;
-    write_heads(file, log_id, ring)
+    // Nothing refers to the file yet, so one sync does for all of it.
+    write_head(file, log_id, ring, 1)?;
+    write_head(file, log_id, ring, 0)?;
+    sync(file)
 }
 
 /// Writes sectors of lap 0 from `from` up to `end`.
@@ -71,11 +73,20 @@ pub(super) fn write_unused(file: &dyn File, log_id: u64, from: u64, end: u64) ->
 
 /// Writes the copy of the head and syncs, then the head and syncs: one of the two is whole at any time.
 pub(super) fn write_heads(file: &dyn File, log_id: u64, ring: Ring) -> Result<()> {
-    let head = Head { version: VERSION, log_id, end: ring.end };
     for number in [1, 0] {
-        let offset = number * SECTOR as u64;
-        file.write_at(&head.encode(number), offset).map_err(|e| Error::io("write", offset, e))?;
-        file.sync().map_err(|e| Error::io("sync", 0, e))?;
+        write_head(file, log_id, ring, number)?;
+        sync(file)?;
     }
     Ok(())
+}
+
+/// Writes the head (0) or its copy (1).
+fn write_head(file: &dyn File, log_id: u64, ring: Ring, number: u64) -> Result<()> {
+    let head = Head { version: VERSION, log_id, end: ring.end };
+    let offset = number * SECTOR as u64;
+    file.write_at(&head.encode(number), offset).map_err(|e| Error::io("write", offset, e))
+}
+
+fn sync(file: &dyn File) -> Result<()> {
+    file.sync().map_err(|e| Error::io("sync", 0, e))
 }
