@@ -146,6 +146,7 @@ impl WriteState {
 
     /// Notes what the transaction dropped, now that it is committed.
     fn settle_drops<S: PageSource>(&mut self, shared: &Shared<S>, seq: u64) -> Result<()> {
+        self.give_back_undone()?;
         for run in std::mem::take(&mut self.early) {
             self.writer.early.insert(run.start, run);
         }

@@ -56,6 +56,8 @@ pub(crate) struct WriteState {
     pub(crate) log: LogBuffer,
     /// Extents written by this transaction.
     pub(crate) early: Vec<Run>,
+    /// Those of them that a rollback has undone: in use until the transaction ends, as guards may show them.
+    pub(crate) undone: Vec<Run>,
     savepoints: Vec<SavepointState>,
     next_savepoint: u64,
     /// Recovery: what was committed once is not too large now.
@@ -78,6 +80,7 @@ impl WriteState {
             by_name: HashMap::new(),
             log: LogBuffer::new(max),
             early: Vec::new(),
+            undone: Vec::new(),
             savepoints: Vec::new(),
             next_savepoint: 0,
             unbounded: false,
@@ -294,7 +297,7 @@ impl WriteState {
         self.changes.pages.freeze(state.made);
         self.changes.dropped.truncate(state.dropped);
         self.changes.version += 1;
-        debug_assert!(self.early.len() >= state.early, "extents stay in use until the transaction ends");
+        self.undone.extend(self.early.drain(state.early..));
         self.log.rollback(state.log);
         let opened_since = self.tables.drain(state.tables.len()..);
         let stale = opened_since.map(|t| OpenTable { root: None, changed: false, stale: true, ..t });
@@ -307,10 +310,15 @@ impl WriteState {
     pub(crate) fn abort<S: PageSource>(&mut self, store: &Store<S>) -> Result<()> {
         self.changes.pages.freeze(0);
         self.changes.pages.rollback(&mut self.writer.descriptors.ids, &store.slab, 0);
-        for run in std::mem::take(&mut self.early) {
-            self.writer.space()?.give_back(run)?;
-        }
-        Ok(())
+        let early = std::mem::take(&mut self.early);
+        early.into_iter().try_for_each(|run| self.writer.space()?.give_back(run))?;
+        self.give_back_undone()
+    }
+
+    /// Makes the extents free that a rollback has undone, at the transaction's end.
+    pub(crate) fn give_back_undone(&mut self) -> Result<()> {
+        let undone = std::mem::take(&mut self.undone);
+        undone.into_iter().try_for_each(|run| self.writer.space()?.give_back(run))
     }
 }
 
