@@ -1,89 +1,273 @@
-//! Power cuts anywhere in a run that does everything: what opens afterwards is what was acknowledged, or what was begun
-//! besides.
+//! Power cuts anywhere in a run that does everything: what opens afterwards is the state after some commit, the last
+//! that was acknowledged or one begun after it, under every backend; it is never an error.
 #![cfg(feature = "testing")]
 #![forbid(unsafe_code)]
 
 mod common;
 
-use bifold_page_source::testing::{CrashPlan, Crashes, Op};
-use bifold_page_source::{MemFs, MemSource};
-use common::run::{ACKED, OPENED, Recorded, STARTED, record, script};
-use common::verify::{Allowed, check};
-use common::{Setup, TestSource};
-use std::sync::{Arc, LazyLock};
+use bifold_page_source::MemSource;
+use bifold_page_source::testing::pages::Rng;
+use bifold_page_source::testing::{CrashPlan, Op};
+use common::crashes::{Bounds, check_image, disk, plans, walk};
+use common::model::{Change, after};
+use common::run::{ACKED, Recorded, STARTED, Step, changes, commit, needle, record, script};
+use common::syncs::{Files, HEAD, LOG_HEADS, Which};
+use common::verify::{Allowed, check, shown};
+use common::{DB, Setup, TestSource};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::LazyLock;
 
 /// The run that most tests crash.
-static RUN: LazyLock<Recorded> =
-    LazyLock::new(|| record::<MemSource>(Setup::SMALL, &script(66, 1)).unwrap());
+static RUN: LazyLock<Recorded> = LazyLock::new(|| record::<MemSource>(Setup::SMALL, &script(66, 1)).unwrap());
 
-/// What an image at a position of a run may be.
-#[derive(Debug)]
-struct Bounds {
-    acked: u64,
-    started: u64,
-    created: bool,
-}
-
-impl Bounds {
-    fn new() -> Self {
-        Self { acked: 0, started: 0, created: false }
-    }
-
-    fn note(&mut self, op: &Op) {
-        match op {
-            Op::Mark { what: STARTED, number } => self.started = *number,
-            Op::Mark { what: ACKED, number } => self.acked = *number,
-            Op::Mark { what: OPENED, .. } => self.created = true,
-            _ => {}
-        }
-    }
-
-    fn allowed(&self) -> Allowed {
-        Allowed { commits: self.acked..=self.started, absent: !self.created }
-    }
-}
-
-fn crash<S: TestSource>(run: &Recorded, plans: impl Fn(&Crashes<'_>) -> Vec<CrashPlan>) -> usize {
-    let mut crashes = Crashes::new(&run.ops);
-    let mut bounds = Bounds::new();
+/// Crashes a run at every entry and checks what opens under `S`; returns how many images there were.
+fn crash_everywhere<S: TestSource>(run: &Recorded, random: u64, single: u64) -> Result<u64, String> {
     let mut images = 0;
-    while let Some(op) = crashes.advance() {
-        bounds.note(op);
-        for plan in plans(&crashes) {
-            let fs = Arc::new(MemFs::from_files(crashes.image(&plan)).unwrap());
-            let opened = check::<S>(run.setup, fs, &run.history, &bounds.allowed());
-            if let Err(what) = opened {
-                panic!("after {:?} at {}, {plan:?}: {what}", op_name(op), crashes.position());
-            }
+    walk(&run.ops, Bounds::new(None), &[], &mut |crashes, bounds| {
+        for plan in plans(crashes, random, single) {
+            check_image::<S>(run.setup, crashes, &plan, &run.history, &bounds.allowed())?;
             images += 1;
         }
-    }
-    images
+        Ok(())
+    })?;
+    Ok(images)
 }
 
-fn op_name(op: &Op) -> String {
-    match op {
-        Op::Write { file, offset, bytes } => format!("write {file:?} {offset} {}", bytes.len()),
-        Op::Exists { file, .. } => format!("exists {file:?}"),
-        other => format!("{other:?}"),
-    }
+fn every_image_opens<S: TestSource>() {
+    let images = crash_everywhere::<S>(&RUN, 3, 1).unwrap_or_else(|what| panic!("{}: {what}", S::NAME));
+    assert!(images > 5000, "{images} images");
 }
 
 #[test]
-fn every_prefix() {
-    let run = &*RUN;
-    eprintln!("{} ops, {} checkpoints", run.ops.len(), run.checkpoints);
-    let began = std::time::Instant::now();
-    let images = crash::<MemSource>(run, |crashes| {
-        let seed = crashes.position() as u64 * 10;
-        let mut plans = vec![CrashPlan::AllDropped, CrashPlan::AllKept];
-        plans.extend((0..4).map(|i| CrashPlan::random(seed + i)));
-        let choices = crashes.choices();
-        if choices > 0 {
-            let one = (seed * 7919) as usize % choices;
-            plans.extend([CrashPlan::DropOne(one), CrashPlan::KeepOne(one)]);
+fn every_image_opens_in_memory() {
+    every_image_opens::<MemSource>();
+}
+
+#[cfg(feature = "mmap")]
+#[test]
+fn every_image_opens_under_mmap() {
+    every_image_opens::<bifold::mmap::Source>();
+}
+
+#[cfg(feature = "buffer-pool")]
+#[test]
+fn every_image_opens_under_the_pool() {
+    every_image_opens::<bifold::pool::Source>();
+}
+
+/// The writes to one of a run's files: position, offset, length.
+fn writes(run: &Recorded, which: Which) -> Vec<(usize, u64, u64)> {
+    let files = Files::of(&run.ops);
+    let of = |(at, op): (usize, &Op)| match op {
+        Op::Write { file, offset, bytes } if files.which(*file) == Some(which) => {
+            Some((at, *offset, bytes.len() as u64))
         }
-        plans
+        _ => None,
+    };
+    run.ops.iter().enumerate().filter_map(of).collect()
+}
+
+/// The entries between each commit's beginning and its acknowledgement, by its number.
+fn commits(run: &Recorded) -> BTreeMap<u64, std::ops::Range<usize>> {
+    let mut found = BTreeMap::new();
+    for (at, op) in run.ops.iter().enumerate() {
+        match op {
+            Op::Mark { what: STARTED, number } => {
+                found.insert(*number, at..at);
+            }
+            Op::Mark { what: ACKED, number } => found.get_mut(number).unwrap().end = at,
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Where commit `n`'s own bytes were written within `within` to one of the files, the last time.
+fn bytes_of(
+    run: &Recorded,
+    files: &Files,
+    which: Which,
+    n: u64,
+    within: &std::ops::Range<usize>,
+) -> Option<usize> {
+    let needle = needle(n);
+    within.clone().rev().find(|&at| match &run.ops[at] {
+        Op::Write { file, bytes, .. } if files.which(*file) == Some(which) => {
+            bytes.windows(needle.len()).any(|window| window == needle)
+        }
+        _ => false,
+    })
+}
+
+#[test]
+fn the_run_holds_what_it_is_for() {
+    let run = &*RUN;
+    let files = Files::of(&run.ops);
+    let count = |wanted: &dyn Fn(&Op) -> bool| run.ops.iter().filter(|op| wanted(op)).count();
+    assert_eq!(count(&|op| matches!(op, Op::Publish { path, .. } if path == Path::new(DB))), 1, "creation");
+    assert!(run.checkpoints > 10, "{} checkpoints", run.checkpoints);
+    let removed = count(&|op| matches!(op, Op::Unlink { .. }));
+    assert!(removed >= 3, "the log was removed {removed} times");
+
+    let pages = writes(run, Which::Db);
+    let mut times = BTreeMap::new();
+    for (_, offset, _) in pages.iter().filter(|(_, offset, len)| *offset >= HEAD && *len <= 4096) {
+        *times.entry(offset).or_insert(0) += 1;
+    }
+    let reused = times.values().filter(|&&times| times > 1).count();
+    assert!(reused > 20, "{reused} pages were written more than once");
+    let large = pages.iter().filter(|(_, _, len)| *len > 64 << 10).count();
+    assert!(large >= 8, "{large} large values");
+    let (mut len, mut grown, mut cut) = (0, 0, 0);
+    for op in &run.ops {
+        if let Op::SetLen { file, len: new } = op
+            && files.which(*file) == Some(Which::Db)
+        {
+            grown += u64::from(*new > len);
+            cut += u64::from(*new < len);
+            len = *new;
+        }
+    }
+    assert!(grown >= 2 && cut >= 1, "the file grew {grown} times and was cut {cut} times");
+
+    let dropped = run.history.windows(2).filter(|w| w[0].contains_key("gone") && !w[1].contains_key("gone"));
+    assert!(dropped.count() >= 3, "a table was dropped");
+    let medium = run.history.iter().any(|state| {
+        state.get("big").is_some_and(|rows| rows.values().any(|v| (513..60_000).contains(&v.len())))
     });
-    eprintln!("{images} images in {:?}", began.elapsed());
+    assert!(medium, "values of more than a page");
+
+    let log: Vec<_> = writes(run, Which::Log).into_iter().filter(|(_, at, _)| *at >= LOG_HEADS).collect();
+    let wraps = log.windows(2).filter(|w| w[1].1 < w[0].1).count();
+    assert!(wraps >= 5, "the log wrapped {wraps} times");
+    let by_checkpoint = commits(run)
+        .iter()
+        .filter(|(n, within)| bytes_of(run, &files, Which::Log, **n, within).is_none())
+        .count();
+    assert!((3..10).contains(&by_checkpoint), "{by_checkpoint} commits were made by a checkpoint");
+}
+
+#[test]
+fn before_a_commit_is_acknowledged_its_bytes_were_synced() {
+    let run = &*RUN;
+    let files = Files::of(&run.ops);
+    for (n, within) in commits(run) {
+        // Of a commit made by a checkpoint, the last thing that must be durable is the meta.
+        let (which, written) = match bytes_of(run, &files, Which::Log, n, &within) {
+            Some(at) => (Which::Log, at),
+            None => {
+                let pages = bytes_of(run, &files, Which::Db, n, &within).expect("its bytes are in the file");
+                let synced = synced_after(run, &files, Which::Db, pages, within.end).expect("its pages");
+                let meta =
+                    writes(run, Which::Db).into_iter().find(|(at, offset, _)| *at > synced && *offset < HEAD);
+                (Which::Db, meta.expect("a meta names them").0 + 1)
+            }
+        };
+        let synced = synced_after(run, &files, which, written, within.end);
+        assert!(synced.is_some(), "commit {n}, written at {written}, was acknowledged at {}", within.end);
+        // Large values were durable before the record that names them.
+        let large = writes(run, Which::Db)
+            .into_iter()
+            .filter(|(at, offset, _)| within.contains(at) && *at < written && *offset >= HEAD);
+        if let (Which::Log, Some((last, ..))) = (which, large.last()) {
+            let synced = synced_after(run, &files, Which::Db, last, written);
+            assert!(synced.is_some(), "the large values of commit {n} were not synced before its record");
+        }
+    }
+}
+
+/// Where the first sync of a file ended that began after `written`, if that was before `until`.
+fn synced_after(run: &Recorded, files: &Files, which: Which, written: usize, until: usize) -> Option<usize> {
+    let mut begun = Vec::new();
+    (written + 1..until).find(|&at| match &run.ops[at] {
+        Op::SyncBegin { file, sync } if files.which(*file) == Some(which) => {
+            begun.push(*sync);
+            false
+        }
+        Op::SyncEnd { sync, ok: true, .. } => begun.contains(sync),
+        _ => false,
+    })
+}
+
+/// After recovery, the database is as good as any: a reader shows the same without writing, commits go on, and stay.
+fn goes_on<S: TestSource>(every: u64) {
+    let run = &*RUN;
+    let mut count = 0;
+    walk(&run.ops, Bounds::new(None), &[], &mut |crashes, bounds| {
+        let seed = crashes.position() as u64;
+        if seed % every != 0 {
+            return Ok(());
+        }
+        let plan = CrashPlan::random(seed);
+        let fs = disk(crashes, &plan);
+        let before: Vec<_> = fs.paths().iter().map(|path| fs.read_file(path).unwrap()).collect();
+        let read_only = run.setup.builder::<S>(fs.clone()).read_only().open(DB);
+        let seen = match read_only {
+            Ok(db) => Some(shown(&db, &run.history)?),
+            Err(_) if bounds.allowed().absent => None,
+            Err(error) => return Err(format!("{plan:?}: opening to read: {error}")),
+        };
+        let after_reading: Vec<_> = fs.paths().iter().map(|path| fs.read_file(path).unwrap()).collect();
+        assert!(before == after_reading, "a reader wrote");
+
+        let Some((db, number)) = check::<S>(run.setup, fs.clone(), &run.history, &bounds.allowed())? else {
+            return Ok(());
+        };
+        assert_eq!(seen, Some(number), "{plan:?}");
+        let mut history = run.history[..=number as usize].to_vec();
+        let mut rng = Rng::new(seed);
+        for n in number + 1..number + 6 {
+            let changes = changes(n, &mut rng);
+            history.push(after(history.last().unwrap(), &changes));
+            commit(&db, &changes).map_err(|e| format!("{plan:?}: commit {n}: {e}"))?;
+            assert_eq!(shown(&db, &history)?, n);
+        }
+        db.close().map_err(|e| format!("{plan:?}: closing: {e}"))?;
+        let newest = number + 5;
+        let allowed = Allowed { commits: newest..=newest, absent: false };
+        check::<S>(run.setup, fs, &history, &allowed).map_err(|e| format!("{plan:?}: again: {e}"))?;
+        count += 1;
+        Ok(())
+    })
+    .unwrap_or_else(|what| panic!("{}: {what}", S::NAME));
+    assert!(count > 20, "{count} images");
+}
+
+#[test]
+fn what_recovered_goes_on() {
+    goes_on::<MemSource>(4);
+    #[cfg(feature = "mmap")]
+    goes_on::<bifold::mmap::Source>(11);
+    #[cfg(feature = "buffer-pool")]
+    goes_on::<bifold::pool::Source>(13);
+}
+
+#[test]
+fn a_log_that_grows_is_never_lost() {
+    let setup = Setup { page_size: 512, delta_size: 16 << 20, log_size: 4 << 20 };
+    let value = |n: u64, i: u64| vec![(n * 7 + i) as u8; 60_000];
+    let steps: Vec<Step> = (1..=24)
+        .map(|n| {
+            Step::Commit((0..2).map(|i| Change::put("t", [(n % 3) as u8, i as u8], value(n, i))).collect())
+        })
+        .collect();
+    let run = record::<MemSource>(setup, &steps).unwrap();
+    let growths = run.ops.windows(2).filter(|w| {
+        matches!(w, [Op::SetLen { len, .. }, Op::Write { offset, .. }] if *offset >= 1 << 20 && *len > *offset)
+    });
+    assert!(growths.count() >= 1, "the log grew");
+    walk(&run.ops, Bounds::new(None), &[], &mut |crashes, bounds| {
+        let seed = crashes.position() as u64;
+        let plan = if seed % 4 == 0 { CrashPlan::AllDropped } else { CrashPlan::random(seed) };
+        check_image::<MemSource>(run.setup, crashes, &plan, &run.history, &bounds.allowed()).map(drop)
+    })
+    .unwrap();
+}
+
+#[test]
+fn pages_of_4096_bytes_crash_as_well() {
+    let setup = Setup { page_size: 4096, delta_size: 256 << 10, log_size: 16 << 10 };
+    let run = record::<MemSource>(setup, &script(30, 2)).unwrap();
+    crash_everywhere::<MemSource>(&run, 1, 1).unwrap();
 }

@@ -1,24 +1,24 @@
 //! What the tests of crashes, kills and faults share: a model of the database's content, deterministic runs of it, and
 //! the comparison of what opens with what may have been.
-#![allow(dead_code, reason = "each test binary uses a part of this")]
-#![allow(unused_imports, reason = "each test binary uses a part of this")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part of this")]
 
-pub mod model;
-pub mod run;
-pub mod syncs;
-pub mod verify;
+pub(crate) mod crashes;
+pub(crate) mod model;
+pub(crate) mod run;
+pub(crate) mod syncs;
+pub(crate) mod verify;
 
 use bifold::{Builder, Db, PageSource};
 use bifold_page_source::{FileSystem, MemSource};
 use std::sync::Arc;
 
 /// Where the database of a test in memory lies.
-pub const DB: &str = "/db";
+pub(crate) const DB: &str = "/db";
 /// Where its log lies.
-pub const LOG: &str = "/db-log";
+pub(crate) const LOG: &str = "/db-log";
 
 /// A page source that tests open databases with, with options fit for many small ones.
-pub trait TestSource: PageSource {
+pub(crate) trait TestSource: PageSource {
     /// The options.
     fn options() -> Self::Options;
 }
@@ -48,23 +48,27 @@ impl TestSource for bifold::pool::Source {
 
 /// The options of a database that shape its file.
 #[derive(Clone, Copy, Debug)]
-pub struct Setup {
-    pub page_size: usize,
-    pub delta_size: u64,
-    pub log_size: u64,
+pub(crate) struct Setup {
+    pub(crate) page_size: usize,
+    pub(crate) delta_size: u64,
+    pub(crate) log_size: u64,
 }
 
 impl Setup {
     /// As small as can be: checkpoints every few commits, a log that wraps.
-    pub const SMALL: Self = Self { page_size: 512, delta_size: 64 << 10, log_size: 16 << 10 };
+    pub(crate) const SMALL: Self = Self { page_size: 512, delta_size: 64 << 10, log_size: 16 << 10 };
 
-    pub fn builder<S: TestSource>(self, fs: Arc<dyn FileSystem>) -> Builder<S> {
+    pub(crate) fn builder<S: TestSource>(self, fs: Arc<dyn FileSystem>) -> Builder<S> {
+        self.plain_builder().file_system(fs)
+    }
+
+    /// For a database on disk.
+    pub(crate) fn plain_builder<S: TestSource>(self) -> Builder<S> {
         Db::<S>::builder()
             .page_size(self.page_size)
             .delta_size(self.delta_size)
             .log_size(self.log_size)
             .file_id(7)
             .backend(S::options())
-            .file_system(fs)
     }
 }

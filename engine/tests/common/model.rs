@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// One table.
-pub type Rows = BTreeMap<Vec<u8>, Arc<[u8]>>;
+pub(crate) type Rows = BTreeMap<Vec<u8>, Arc<[u8]>>;
 /// All tables. A clone is cheap.
-pub type State = BTreeMap<String, Arc<Rows>>;
+pub(crate) type State = BTreeMap<String, Arc<Rows>>;
 
 /// One change.
 #[derive(Clone, Debug)]
-pub enum Change {
+pub(crate) enum Change {
     /// Inserts or replaces; makes the table if it is not there.
     Put(&'static str, Vec<u8>, Arc<[u8]>),
     /// Removes a key, if it is there.
@@ -24,12 +24,12 @@ pub enum Change {
 }
 
 impl Change {
-    pub fn put(table: &'static str, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn put(table: &'static str, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
         Self::Put(table, key.into(), value.into().into())
     }
 
     /// Makes the change to the model.
-    pub fn apply(&self, state: &mut State) {
+    pub(crate) fn apply(&self, state: &mut State) {
         fn rows<'s>(state: &'s mut State, table: &str) -> &'s mut Rows {
             Arc::make_mut(state.entry(table.to_owned()).or_default())
         }
@@ -48,7 +48,7 @@ impl Change {
     }
 
     /// Makes the change in a transaction.
-    pub fn perform<S: TestSource>(&self, txn: &WriteTxn<'_, S>) -> Result<(), Error> {
+    pub(crate) fn perform<S: TestSource>(&self, txn: &WriteTxn<'_, S>) -> Result<(), Error> {
         match self {
             Self::Put(table, key, value) => txn.table(table)?.insert(key, value),
             Self::Remove(table, key) => txn.table(table)?.remove(key).map(drop),
@@ -61,14 +61,17 @@ impl Change {
 }
 
 /// The state after some changes more.
-pub fn after(state: &State, changes: &[Change]) -> State {
+pub(crate) fn after(state: &State, changes: &[Change]) -> State {
     let mut state = state.clone();
     changes.iter().for_each(|change| change.apply(&mut state));
     state
 }
 
 /// How what a transaction sees differs from the model; `None` if it does not.
-pub fn difference<S: TestSource>(txn: &ReadTxn<'_, S>, state: &State) -> Result<Option<String>, Error> {
+pub(crate) fn difference<S: TestSource>(
+    txn: &ReadTxn<'_, S>,
+    state: &State,
+) -> Result<Option<String>, Error> {
     let (found, expected) = (txn.tables()?, state.keys().cloned().collect::<Vec<_>>());
     if found != expected {
         return Ok(Some(format!("tables {found:?} instead of {expected:?}")));

@@ -5,22 +5,22 @@ use super::model::{Change, State, after};
 use super::{DB, Setup, TestSource};
 use bifold::{Db, Error};
 use bifold_page_source::testing::pages::Rng;
-use bifold_page_source::testing::{Op, RecordingFs};
-use bifold_page_source::MemFs;
+use bifold_page_source::testing::{Image, Op, RecordingFs};
+use bifold_page_source::{Access, FileSystem, MemFs};
 use std::sync::Arc;
 
 /// A commit was begun: its number.
-pub const STARTED: &str = "started";
+pub(crate) const STARTED: &str = "started";
 /// A commit returned `Ok`: its number.
-pub const ACKED: &str = "acked";
-/// The database was created and open, or opened again: the newest commit's number.
-pub const OPENED: &str = "opened";
+pub(crate) const ACKED: &str = "acked";
+/// The database is open: the number of the newest commit that it shows.
+pub(crate) const OPENED: &str = "opened";
 /// The database was closed: the newest commit's number.
-pub const CLOSED: &str = "closed";
+pub(crate) const CLOSED: &str = "closed";
 
 /// One step of a run.
 #[derive(Clone, Debug)]
-pub enum Step {
+pub(crate) enum Step {
     Commit(Vec<Change>),
     /// The same, and then dropped without a commit.
     Abort(Vec<Change>),
@@ -29,23 +29,13 @@ pub enum Step {
     Reopen,
 }
 
-/// What was done, and what the file system saw of it.
-#[derive(Debug)]
-pub struct Recorded {
-    pub setup: Setup,
-    pub ops: Vec<Op>,
-    /// The state after each commit, the empty one first.
-    pub history: Vec<State>,
-    pub checkpoints: u64,
-}
-
-/// Text that only commit `n` writes; three times, as a sector's end may split one of them.
-pub fn needle(n: u64) -> Vec<u8> {
+/// Text that only commit `n` writes. Written three times over, as a sector's end may split one of them.
+pub(crate) fn needle(n: u64) -> Vec<u8> {
     format!("<commit {n:08}>").into_bytes()
 }
 
 /// The changes of commit `n`: some small ones always, and everything else now and then.
-pub fn changes(n: u64, rng: &mut Rng) -> Vec<Change> {
+pub(crate) fn changes(n: u64, rng: &mut Rng) -> Vec<Change> {
     let mut changes = vec![Change::put("commits", n.to_be_bytes(), needle(n).repeat(3))];
     if n > 20 {
         changes.push(Change::Remove("commits", (n - 20).to_be_bytes().to_vec()));
@@ -79,16 +69,14 @@ pub fn changes(n: u64, rng: &mut Rng) -> Vec<Change> {
         changes.push(Change::Drop("gone"));
     }
     if n % 16 == 7 {
-        // Longer than the log: written again and again, so that the delta stays small.
-        for i in 0..80 {
-            changes.push(Change::put("loud", format!("{:02}", i % 10), bytes(rng, 250)));
-        }
+        // Longer than the log: the same keys again and again, so that the delta stays small.
+        changes.extend((0..80).map(|i| Change::put("loud", format!("{:02}", i % 10), bytes(rng, 250))));
     }
     changes
 }
 
 /// A run that holds everything: see the test that says so.
-pub fn script(commits: u64, seed: u64) -> Vec<Step> {
+pub(crate) fn script(commits: u64, seed: u64) -> Vec<Step> {
     let mut rng = Rng::new(seed);
     let mut steps = Vec::new();
     for n in 1..=commits {
@@ -108,32 +96,60 @@ pub fn script(commits: u64, seed: u64) -> Vec<Step> {
     steps
 }
 
+/// What was done, and what the file system saw of it.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pub(crate) setup: Setup,
+    pub(crate) ops: Vec<Op>,
+    /// The state after each commit, the empty one first.
+    pub(crate) history: Vec<State>,
+    pub(crate) checkpoints: u64,
+}
+
+/// A recorded file system with these files. All are met at once: a crash does not lose what was not yet opened.
+pub(crate) fn recording(image: Image) -> RecordingFs {
+    let paths: Vec<_> = image.iter().map(|(path, _)| path.clone()).collect();
+    let fs = RecordingFs::new(Arc::new(MemFs::from_files(image).unwrap()));
+    for path in paths {
+        fs.open(&path, Access::ReadOnly).unwrap();
+    }
+    fs
+}
+
 /// Runs `script` on a new database, which is closed at the end, and records what it does to the files.
-pub fn record<S: TestSource>(setup: Setup, script: &[Step]) -> Result<Recorded, Error> {
-    let fs = RecordingFs::new(Arc::new(MemFs::new()));
+pub(crate) fn record<S: TestSource>(setup: Setup, script: &[Step]) -> Result<Recorded, Error> {
+    let fs = recording(Vec::new());
     let mut history = vec![State::new()];
+    let db = setup.builder::<S>(Arc::new(fs.clone())).open(DB)?;
+    fs.mark(OPENED, 0);
+    let checkpoints = go_on(&fs, setup, db, &mut history, script)?;
+    Ok(Recorded { setup, ops: fs.ops(), history, checkpoints })
+}
+
+/// Runs `script` on a database that shows the newest state of `history`, and closes it. Returns how many checkpoints
+/// there were.
+pub(crate) fn go_on<S: TestSource>(
+    fs: &RecordingFs,
+    setup: Setup,
+    mut db: Db<S>,
+    history: &mut Vec<State>,
+    script: &[Step],
+) -> Result<u64, Error> {
     let mut checkpoints = 0;
-    let open = |newest: u64| -> Result<Db<S>, Error> {
-        let db = setup.builder(Arc::new(fs.clone())).open(DB)?;
-        fs.mark(OPENED, newest);
-        Ok(db)
-    };
     let close = |db: Db<S>, newest: u64| -> Result<(), Error> {
         db.close()?;
         fs.mark(CLOSED, newest);
         Ok(())
     };
-    let mut db = open(0)?;
     for step in script {
         let newest = history.len() as u64 - 1;
         match step {
             Step::Commit(changes) => {
                 fs.mark(STARTED, newest + 1);
-                let txn = db.write()?;
-                changes.iter().try_for_each(|change| change.perform(&txn))?;
-                txn.commit()?;
-                fs.mark(ACKED, newest + 1);
+                // Before the attempt: a crash may show it though it failed.
                 history.push(after(&history[newest as usize], changes));
+                commit(&db, changes)?;
+                fs.mark(ACKED, newest + 1);
             }
             Step::Abort(changes) => {
                 let txn = db.write()?;
@@ -143,11 +159,19 @@ pub fn record<S: TestSource>(setup: Setup, script: &[Step]) -> Result<Recorded, 
             Step::Reopen => {
                 checkpoints += db.stats().checkpoints;
                 close(db, newest)?;
-                db = open(newest)?;
+                db = setup.builder(Arc::new(fs.clone())).open(DB)?;
+                fs.mark(OPENED, newest);
             }
         }
     }
     checkpoints += db.stats().checkpoints;
     close(db, history.len() as u64 - 1)?;
-    Ok(Recorded { setup, ops: fs.ops(), history, checkpoints })
+    Ok(checkpoints)
+}
+
+/// Makes the changes in one transaction.
+pub(crate) fn commit<S: TestSource>(db: &Db<S>, changes: &[Change]) -> Result<(), Error> {
+    let txn = db.write()?;
+    changes.iter().try_for_each(|change| change.perform(&txn))?;
+    txn.commit()
 }

@@ -10,15 +10,15 @@ use std::sync::Arc;
 
 /// What an image may open to.
 #[derive(Clone, Debug)]
-pub struct Allowed {
+pub(crate) struct Allowed {
     /// The numbers of the commits whose state it may be.
-    pub commits: RangeInclusive<u64>,
+    pub(crate) commits: RangeInclusive<u64>,
     /// Whether there may be no database.
-    pub absent: bool,
+    pub(crate) absent: bool,
 }
 
 /// Opens an existing database; `None` if there is none.
-pub fn open<S: TestSource>(setup: Setup, fs: Arc<dyn FileSystem>) -> Result<Option<Db<S>>, Error> {
+pub(crate) fn open<S: TestSource>(setup: Setup, fs: Arc<dyn FileSystem>) -> Result<Option<Db<S>>, Error> {
     match setup.builder(fs).create(false).open(DB) {
         Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
         other => other.map(Some),
@@ -26,7 +26,7 @@ pub fn open<S: TestSource>(setup: Setup, fs: Arc<dyn FileSystem>) -> Result<Opti
 }
 
 /// Which commit's state a database shows: its whole content is that of the model after that commit.
-pub fn shown<S: TestSource>(db: &Db<S>, history: &[State]) -> Result<u64, String> {
+pub(crate) fn shown<S: TestSource>(db: &Db<S>, history: &[State]) -> Result<u64, String> {
     let txn = db.read().map_err(|e| format!("reading: {e}"))?;
     let number = txn.commit_number();
     let state = history.get(number as usize).ok_or(format!("commit {number} was never begun"))?;
@@ -39,7 +39,7 @@ pub fn shown<S: TestSource>(db: &Db<S>, history: &[State]) -> Result<u64, String
 
 /// Opens what is on `fs` and compares it with what it may be. Returns the database, still open, and which commit it
 /// shows; `None` if there is none and may be none.
-pub fn check<S: TestSource>(
+pub(crate) fn check<S: TestSource>(
     setup: Setup,
     fs: Arc<dyn FileSystem>,
     history: &[State],
