@@ -1,0 +1,111 @@
+//! Bifold, on either backend.
+#![forbid(unsafe_code)]
+
+use crate::{Order, Result, Setup, Store};
+use bifold::{Db, PageSource, mmap, pool};
+use std::path::Path;
+
+/// Bifold over a mapping.
+pub type Mmap = Bifold<mmap::Source>;
+/// Bifold over its buffer pool.
+pub type Pool = Bifold<pool::Source>;
+
+/// Bifold over page source `S`.
+#[derive(Debug)]
+pub struct Bifold<S: PageSource> {
+    db: Db<S>,
+}
+
+/// What the two backends are told, each in its own terms.
+pub trait Backend: PageSource {
+    /// The name of Bifold on this backend.
+    const STORE: &'static str;
+
+    /// The backend's options for `setup`.
+    fn options(setup: &Setup) -> Self::Options;
+}
+
+impl Backend for mmap::Source {
+    const STORE: &'static str = "bifold-mmap";
+
+    fn options(setup: &Setup) -> mmap::Options {
+        let mut options = mmap::Options::default();
+        options.populate = setup.populate;
+        options
+    }
+}
+
+impl Backend for pool::Source {
+    const STORE: &'static str = "bifold-pool";
+
+    fn options(setup: &Setup) -> pool::Options {
+        pool::Options::new().cache_size(setup.cache_bytes)
+    }
+}
+
+/// The one table.
+const TABLE: &str = "bench";
+
+impl<S: Backend> Store for Bifold<S> {
+    const NAME: &'static str = S::STORE;
+
+    fn open(dir: &Path, setup: &Setup) -> Result<Self> {
+        let builder = Db::builder().delta_size(setup.delta_bytes).backend(S::options(setup));
+        Ok(Self { db: builder.open(dir.join("data.bifold"))? })
+    }
+
+    fn put<K, V>(&self, _order: Order, entries: impl Iterator<Item = (K, V)>) -> Result<()>
+    where
+        K: AsRef<[u8]>,
+        V: AsRef<[u8]>,
+    {
+        let txn = self.db.write()?;
+        let table = txn.table(TABLE)?;
+        for (key, value) in entries {
+            table.insert(key, value)?;
+        }
+        Ok(txn.commit()?)
+    }
+
+    fn gets<K>(&self, keys: impl Iterator<Item = K>, mut visit: impl FnMut(&[u8])) -> Result<u64>
+    where
+        K: AsRef<[u8]>,
+    {
+        let txn = self.db.read()?;
+        let table = txn.table(TABLE)?;
+        let mut found = 0;
+        for key in keys {
+            if let Some(value) = table.get(key)? {
+                visit(&value);
+                found += 1;
+            }
+        }
+        Ok(found)
+    }
+
+    fn scan(&self, from: &[u8], limit: u64, mut visit: impl FnMut(&[u8], &[u8])) -> Result<u64> {
+        let txn = self.db.read()?;
+        let mut cursor = txn.table(TABLE)?.cursor();
+        let mut seen = 0;
+        let mut entry = cursor.seek(from)?;
+        while let Some((key, value)) = entry.filter(|_| seen < limit) {
+            visit(key, value);
+            seen += 1;
+            entry = cursor.next()?;
+        }
+        Ok(seen)
+    }
+
+    fn check(&self) -> Result<Option<u64>> {
+        let report = self.db.check()?;
+        if let Some(fault) = report.faults.first() {
+            let more = report.faults.len() as u64 + report.faults_omitted - 1;
+            return Err(format!("{}: {fault}, and {more} faults more", S::STORE).into());
+        }
+        Ok(Some(report.entries))
+    }
+
+    fn close(self) -> Result<()> {
+        Ok(self.db.close()?)
+    }
+}

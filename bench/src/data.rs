@@ -1,0 +1,128 @@
+//! What the stores hold: entries that look random and can all be computed again from their numbers.
+//!
+//! Entry `n` has a 16-byte key and a 100-byte value, neither of which compresses. Keys order as the *seeds* they are
+//! made of, so that a data set is sorted or shuffled as a vector of numbers.
+#![forbid(unsafe_code)]
+
+/// Bytes of a key.
+pub const KEY_LEN: usize = 16;
+/// Bytes of a value.
+pub const VALUE_LEN: usize = 100;
+
+/// A key.
+pub type Key = [u8; KEY_LEN];
+/// A value.
+pub type Value = [u8; VALUE_LEN];
+
+/// What an entry is made of.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Seed(u64);
+
+impl Seed {
+    /// The seed of entry `number`: another for each number.
+    #[inline]
+    pub const fn new(number: u64) -> Self {
+        Self(mix(number))
+    }
+
+    /// The entry's key.
+    #[inline]
+    pub fn key(self) -> Key {
+        let mut key = [0; KEY_LEN];
+        key[..8].copy_from_slice(&self.0.to_be_bytes());
+        key[8..].copy_from_slice(&mix(!self.0).to_be_bytes());
+        key
+    }
+
+    /// The entry's value.
+    pub fn value(self) -> Value {
+        let mut value = [0; VALUE_LEN];
+        let mut state = self.0;
+        for chunk in value.chunks_mut(8) {
+            state = mix(state);
+            chunk.copy_from_slice(&state.to_le_bytes()[..chunk.len()]);
+        }
+        value
+    }
+}
+
+/// A bijection of 64-bit numbers whose results look random: the finaliser of `splitmix64` (Steele, Lea, Flood,
+/// "Fast splittable pseudorandom number generators", 2014).
+#[inline]
+const fn mix(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// The seeds of entries `0..count`, in the order of their numbers, which is a random order of their keys.
+pub fn shuffled(count: u64) -> Vec<Seed> {
+    (0..count).map(Seed::new).collect()
+}
+
+/// The same in the order of their keys.
+pub fn sorted(count: u64) -> Vec<Seed> {
+    let mut seeds = shuffled(count);
+    seeds.sort_unstable();
+    seeds
+}
+
+/// `picks` seeds of entries below `count`, each chosen at random; other ones for each `round`.
+pub fn picks(count: u64, picks: u64, round: u64) -> Vec<Seed> {
+    let stream = mix(!round);
+    let pick = |i: u64| (u128::from(mix(stream.wrapping_add(i))) * u128::from(count)) >> 64;
+    (0..picks).map(|i| Seed::new(pick(i) as u64)).collect()
+}
+
+/// Reads every byte of a value. Sums of these over a set of entries say whether a store returned them all, whatever
+/// their order.
+#[inline]
+pub fn digest(value: &[u8]) -> u64 {
+    let (words, rest) = value.as_chunks::<8>();
+    let sum = words.iter().fold(0u64, |sum, word| sum.wrapping_add(u64::from_le_bytes(*word)));
+    rest.iter().fold(sum, |sum, byte| sum.wrapping_add(u64::from(*byte)))
+}
+
+/// What [`digest`] must sum up to over the values of `seeds`.
+pub fn expected(seeds: &[Seed]) -> u64 {
+    seeds.iter().fold(0, |sum, seed| sum.wrapping_add(digest(&seed.value())))
+}
+
+/// Bytes of keys and values of `entries` entries.
+pub const fn bytes(entries: u64) -> u64 {
+    entries * (KEY_LEN + VALUE_LEN) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_order_as_their_seeds_and_differ() {
+        let keys: Vec<Key> = sorted(10_000).into_iter().map(Seed::key).collect();
+        assert!(keys.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
+    fn picks_are_entries_and_change_with_the_round() {
+        let all = sorted(100);
+        let (a, b) = (picks(100, 1000, 1), picks(100, 1000, 2));
+        assert!(a.iter().all(|seed| all.binary_search(seed).is_ok()));
+        assert_ne!(a, b);
+        let mut seen = a;
+        seen.sort_unstable();
+        seen.dedup();
+        assert!(seen.len() > 95, "all are picked: {}", seen.len());
+    }
+
+    #[test]
+    fn a_digest_depends_on_every_byte() {
+        let value = Seed::new(1).value();
+        for at in 0..VALUE_LEN {
+            let mut other = value;
+            other[at] ^= 1;
+            assert_ne!(digest(&value), digest(&other), "byte {at}");
+        }
+    }
+}
