@@ -13,7 +13,8 @@
 //!   such change for itself (a rename is one change, and may persist before the file's data does).
 //! - A failed sync leaves every sector that it covered old or new, for good: the kernel takes the pages for clean,
 //!   so that a later sync that succeeds says nothing about them; only a later write and sync does. (Rebello et al.,
-//!   "Can applications recover from fsync failures?", 2020.)
+//!   "Can applications recover from fsync failures?", 2020.) A length that was set or allocated is kept in the file
+//!   system's journal instead, and the next sync that succeeds does make it durable.
 //!
 //! [`Crashes`] walks through the log once and keeps the disk's state as it goes, so that an image costs a copy of
 //! the files and not a replay.
@@ -368,6 +369,12 @@ impl FileState {
         let covered = self.pending_lengths.iter().take_while(|(position, _)| *position < begin).count();
         let covered: Vec<_> = self.pending_lengths.drain(..covered).map(|(_, length)| length).collect();
         match covered.last() {
+            // A length that was set is journalled and stays pending; one that came of a lost write is lost with it.
+            None if ok => {
+                if let Some(newest) = self.lengths.last().copied().filter(|length| length.from == length.to) {
+                    self.lengths = vec![newest];
+                }
+            }
             None => {}
             Some(newest) if ok => self.lengths = vec![Length::exactly(newest.to)],
             Some(_) => self.lengths.extend(covered),
