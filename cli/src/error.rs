@@ -1,0 +1,125 @@
+//! What can go wrong, said so that the person at the terminal knows what to do; and the exit code.
+#![forbid(unsafe_code)]
+
+use crate::escape::shown;
+use indicatif::BinaryBytes;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// How a command ended that met no error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Status {
+    /// Exit code 0.
+    Good,
+    /// Exit code 1: the key is not there, or the file has faults.
+    Bad,
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Good => ExitCode::SUCCESS,
+            Status::Bad => ExitCode::from(1),
+        }
+    }
+}
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// Arguments that do not go together, or cannot be read.
+    Usage(String),
+    /// The database cannot be opened.
+    Open(PathBuf, bifold::Error),
+    /// What was loaded is committed, but the database could not be closed.
+    Close(PathBuf, bifold::Error),
+    /// The database, once open, gave an error.
+    Database(bifold::Error),
+    /// What is to be loaded cannot be read.
+    Read(String, io::Error),
+    /// A line of what is to be loaded is wrong.
+    Line {
+        /// The file's name.
+        input: String,
+        /// Counted from 1.
+        line: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// The output cannot be written.
+    Write(io::Error),
+    /// Nobody reads the output any more. Not an error, but an end.
+    ClosedPipe,
+}
+
+/// A result whose error is [`Error`].
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Says on standard error what went wrong. That this cannot be written is nothing to be said anywhere.
+    pub(crate) fn report(&self) {
+        let _ = writeln!(io::stderr(), "bifold: {self}");
+    }
+}
+
+impl From<bifold::Error> for Error {
+    fn from(error: bifold::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// An error of writing the output; what is read has other ways to fail.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe { Self::ClosedPipe } else { Self::Write(error) }
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        io::Error::from(error).into()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(what) => f.write_str(what),
+            Self::Open(path, error) => write_open(f, path, error),
+            Self::Close(path, error) => write!(
+                f,
+                "{}: all is committed, but closing failed, and the next opening will recover it: {error}",
+                path.display()
+            ),
+            Self::Database(error) => write_database(f, error),
+            Self::Read(input, error) => write!(f, "{input}: {error}"),
+            Self::Line { input, line, what } => write!(f, "{input}: line {line}: {what}; nothing was loaded"),
+            Self::Write(error) => write!(f, "cannot write the output: {error}"),
+            Self::ClosedPipe => f.write_str("nobody reads the output"),
+        }
+    }
+}
+
+fn write_open(f: &mut fmt::Formatter<'_>, path: &Path, error: &bifold::Error) -> fmt::Result {
+    let path = shown(path.as_os_str().as_encoded_bytes());
+    match error {
+        bifold::Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            write!(f, "{path}: there is no such database")
+        }
+        bifold::Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            write!(f, "{path}: {source}")
+        }
+        error => write!(f, "{path}: {error}"),
+    }
+}
+
+fn write_database(f: &mut fmt::Formatter<'_>, error: &bifold::Error) -> fmt::Result {
+    match error {
+        bifold::Error::TransactionTooLarge { bound, .. } => {
+            write!(f, "the load is too large for a delta of {}: raise --delta", BinaryBytes(*bound))
+        }
+        error => write!(f, "{error}"),
+    }
+}
