@@ -35,8 +35,10 @@ use std::sync::Arc;
 pub(crate) enum Failure {
     /// Nothing was written; all is as before.
     Refused(Error),
-    /// Something was written or synced that failed: the writer must be poisoned.
+    /// Something was written or synced that failed, and no meta names it: the writer must be poisoned.
     Fatal(Error),
+    /// Writing or syncing the meta failed, or something after it: reopening may find the checkpoint or the one before.
+    Unknown(Error),
 }
 
 impl From<Error> for Failure {
@@ -108,8 +110,8 @@ pub(crate) fn run<S: PageSource>(
     shared.store.source.sync()?;
     let catalog = homes.settle(catalog)?;
     let meta = next_meta(writer, candidate, number, catalog, free_map, log_after)?;
-    write_meta(shared, &meta)?;
-    after(shared, writer, candidate, meta, &homes, &layout, log_after)?;
+    write_meta(shared, &meta).map_err(Failure::Unknown)?;
+    after(shared, writer, candidate, meta, &homes, &layout, log_after).map_err(Failure::Unknown)?;
     let pages = homes.count();
     shared.counters.checkpoint(pages, started.elapsed());
     tracing::debug!(checkpoint = number, pages, "checkpoint");

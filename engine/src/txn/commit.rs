@@ -6,7 +6,9 @@ use super::writer::Writer;
 use crate::checkpoint::{self, Candidate, Failure, LogAfter, walk_cut_subtrees};
 use crate::db::counters::Counters;
 use crate::db::shared::{Mode, Shared};
+use crate::delta::EpochGuard;
 use crate::error::{Error, Result};
+use crate::free::Run;
 use crate::meta::LogState;
 use crate::root::{Root, TableMap, TableState};
 use crate::tree::change::Dropped;
@@ -43,12 +45,11 @@ impl WriteState {
                 return Err(Error::OutcomeUnknown(Arc::new(error)));
             }
         };
-        let result = if logged || shared.mode == Mode::Ephemeral {
-            self.publish(shared, seq).inspect_err(|error| shared.poison(error))
+        if logged || shared.mode == Mode::Ephemeral {
+            self.publish(shared, seq).inspect_err(|error| shared.poison(error))?;
         } else {
-            self.commit_by_checkpoint(shared, seq)
-        };
-        result?;
+            self.commit_by_checkpoint(shared, seq)?;
+        }
         Counters::add(&shared.counters.commits, 1);
         maintain(shared, &mut self.writer);
         Ok(())
@@ -58,9 +59,9 @@ impl WriteState {
     /// disk is met here, where the transaction can still be aborted.
     fn reserve<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<()> {
         let page_size = shared.store.page_size;
-        let changed = self.tables.iter().filter(|t| t.changed).count() as u64;
+        let changed = self.tables.iter().filter(|t| t.changed).count() + self.base.tables.changed();
         // Each changed table may split a leaf of the catalog, and that a branch.
-        let catalog = 8 + 2 * changed;
+        let catalog = 8 + 3 * changed as u64;
         let writer = &mut self.writer;
         let (mut nodes, mut values) = (writer.delta_pages + catalog, writer.value_pages);
         for id in self.changes.pages.ids() {
@@ -87,7 +88,15 @@ impl WriteState {
             let grown = shared.store.source.len_pages().saturating_sub(end);
             space.extend(grown)?;
         }
-        if shared.mode == Mode::Durable && self.log.record().is_some() && writer.wal.is_none() {
+        if shared.mode != Mode::Durable {
+            return Ok(());
+        }
+        if short > 0 || !self.early.is_empty() {
+            // The log's record will count on the file's length, and name the extents.
+            let synced = shared.store.source.sync().map_err(Error::from);
+            synced.inspect_err(|error| shared.poison(error))?;
+        }
+        if self.log.record().is_some() && writer.wal.is_none() {
             start_log(shared, writer)?;
         }
         Ok(())
@@ -97,9 +106,6 @@ impl WriteState {
     fn append<S: PageSource>(&mut self, shared: &Shared<S>, seq: u64) -> Result<bool> {
         if shared.mode == Mode::Ephemeral {
             return Ok(false);
-        }
-        if !self.early.is_empty() {
-            shared.store.source.sync()?;
         }
         let (Some(record), Some(wal)) = (self.log.record(), &mut self.writer.wal) else { return Ok(false) };
         match wal.append(seq, &[record]) {
@@ -124,15 +130,19 @@ impl WriteState {
         tables
     }
 
-    /// Hands the transaction's pages over to the delta.
-    fn hand_over<S: PageSource>(&mut self, shared: &Shared<S>, seq: u64) {
+    /// Hands the transaction's pages over to the delta; returns their descriptors.
+    fn hand_over<S: PageSource>(&mut self, shared: &Shared<S>, seq: u64) -> Vec<u32> {
         let slab = &shared.store.slab;
-        for dropped in &self.changes.dropped {
-            if let Dropped::Delta(id) = *dropped {
-                // What it made itself, before a savepoint, nobody else has seen.
-                self.changes.pages.free(&mut self.writer.descriptors.ids, slab, id);
+        let (pages, ids) = (&mut self.changes.pages, &mut self.writer.descriptors.ids);
+        self.changes.dropped.retain(|dropped| match *dropped {
+            // What it made itself, before a savepoint, nobody else has seen.
+            Dropped::Delta(id) if pages.get(id).is_some() => {
+                pages.free(ids, slab, id);
+                false
             }
-        }
+            _ => true,
+        });
+        let mut made = Vec::new();
         for (id, image) in self.changes.pages.take() {
             self.writer.delta_bytes += image.bytes().len() as u64;
             match self.writer.descriptors.places(id) {
@@ -141,29 +151,19 @@ impl WriteState {
             }
             self.writer.descriptors.born[id as usize] = seq;
             slab.publish(id, image);
+            made.push(id);
         }
+        made
     }
 
-    /// Notes what the transaction dropped, now that it is committed.
-    fn settle_drops<S: PageSource>(&mut self, shared: &Shared<S>, seq: u64) -> Result<()> {
-        self.give_back_undone()?;
-        for run in std::mem::take(&mut self.early) {
-            self.writer.early.insert(run.start, run);
+    /// What the transaction leaves to be noted once it is committed.
+    fn take_leavings(&mut self, seq: u64) -> Leavings {
+        Leavings {
+            seq,
+            dropped: std::mem::take(&mut self.changes.dropped),
+            early: std::mem::take(&mut self.early),
+            undone: std::mem::take(&mut self.undone),
         }
-        for dropped in std::mem::take(&mut self.changes.dropped) {
-            match dropped {
-                Dropped::Delta(id) => {
-                    let epoch = crate::delta::EpochGuard::enter();
-                    let len = shared.store.slab.pin(id, &epoch).map(|image| image.bytes().len() as u64);
-                    // Its own, made before a savepoint, are gone already.
-                    if let Some(len) = len {
-                        self.writer.retire(len, id, seq);
-                    }
-                }
-                other => self.writer.drop_on_file(&other)?,
-            }
-        }
-        Ok(())
     }
 
     /// Publishes a commit that the log holds already, and gives the writer on.
@@ -175,7 +175,7 @@ impl WriteState {
     fn publish<S: PageSource>(&mut self, shared: &Shared<S>, seq: u64) -> Result<()> {
         let tables = self.tables_after();
         self.hand_over(shared, seq);
-        self.settle_drops(shared, seq)?;
+        self.take_leavings(seq).settle(shared, &mut self.writer)?;
         self.writer.seq = seq;
         let base = self.base.base;
         let catalog = self.base.catalog;
@@ -186,17 +186,64 @@ impl WriteState {
     /// Commits a transaction that is too large for the log: it is durable when the checkpoint is.
     fn commit_by_checkpoint<S: PageSource>(&mut self, shared: &Shared<S>, seq: u64) -> Result<()> {
         let candidate = Candidate { seq, catalog: self.base.catalog, tables: self.tables_after() };
-        self.hand_over(shared, seq);
-        self.settle_drops(shared, seq).inspect_err(|error| shared.poison(error))?;
-        match checkpoint::run(shared, &mut self.writer, &candidate, LogAfter::Live) {
+        let counts = (self.writer.delta_bytes, self.writer.delta_pages, self.writer.value_pages);
+        let made = self.hand_over(shared, seq);
+        let mut leavings = self.take_leavings(seq);
+        let ready = &mut |writer: &mut Writer| std::mem::take(&mut leavings).settle(shared, writer);
+        match checkpoint::run(shared, &mut self.writer, &candidate, LogAfter::Live, ready) {
             Ok(()) => Ok(()),
-            Err(Failure::Refused(error) | Failure::Fatal(error)) => {
-                // What was dropped is noted already, so there is no way back for the writer; readers stay where they
-                // are. Space was reserved before, so a full disk does not come to this.
+            Err(Failure::Refused(error)) => {
+                // Nothing was written and nothing noted: the transaction is aborted.
+                for id in made {
+                    self.writer.descriptors.ids.free(&shared.store.slab, id);
+                }
+                (self.writer.delta_bytes, self.writer.delta_pages, self.writer.value_pages) = counts;
+                (self.early, self.undone) = (leavings.early, leavings.undone);
+                self.abort(&shared.store)?;
+                Err(error)
+            }
+            Err(Failure::Fatal(error)) => {
                 shared.poison(&error);
                 Err(error)
             }
+            Err(Failure::Unknown(error)) => {
+                shared.poison(&error);
+                Err(Error::OutcomeUnknown(Arc::new(error)))
+            }
         }
+    }
+}
+
+/// What a committed transaction leaves behind, to be noted by the writer.
+#[derive(Debug, Default)]
+struct Leavings {
+    seq: u64,
+    dropped: Vec<Dropped>,
+    /// Extents it wrote.
+    early: Vec<Run>,
+    /// Extents it wrote and undid.
+    undone: Vec<Run>,
+}
+
+impl Leavings {
+    fn settle<S: PageSource>(self, shared: &Shared<S>, writer: &mut Writer) -> Result<()> {
+        for run in self.undone {
+            writer.space()?.give_back(run)?;
+        }
+        for run in self.early {
+            writer.early.insert(run.start, run);
+        }
+        for dropped in self.dropped {
+            match dropped {
+                Dropped::Delta(id) => {
+                    let image = shared.store.slab.pin(id, &EpochGuard::enter());
+                    let image = image.ok_or(Error::Internal("a dropped page was not in the delta"))?;
+                    writer.retire(image.bytes().len() as u64, id, self.seq);
+                }
+                other => writer.drop_on_file(&other)?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -205,7 +252,13 @@ fn start_log<S: PageSource>(shared: &Shared<S>, writer: &mut Writer) -> Result<(
     let mut meta = writer.meta.next();
     let log_id = xxh3_64_with_seed(&meta.number.to_le_bytes(), shared.store.file_id);
     let max = shared.limits.log_bytes;
-    let mut wal = Wal::create(&*shared.fs, &shared.log_path(), log_id, LOG_INITIAL.min(max), max)?;
+    let created = Wal::create(&*shared.fs, &shared.log_path(), log_id, LOG_INITIAL.min(max), max);
+    let mut wal = created.inspect_err(|error| {
+        // A sync that failed is not tried again, not even on another file.
+        if !matches!(error, Error::DiskFull { .. }) {
+            shared.poison(error);
+        }
+    })?;
     meta.log = LogState::Live(wal.position()?);
     checkpoint::write_meta(shared, &meta).inspect_err(|error| shared.poison(error))?;
     writer.meta = meta;
@@ -218,7 +271,12 @@ fn start_log<S: PageSource>(shared: &Shared<S>, writer: &mut Writer) -> Result<(
 pub(crate) fn maintain<S: PageSource>(shared: &Shared<S>, writer: &mut Writer) {
     writer.sweep_retired(&shared.store.slab, &shared.registry, false);
     let log_live = writer.wal.as_ref().map_or(0, Wal::live_bytes);
-    let due = writer.delta_bytes >= shared.limits.delta_bytes / 2 || log_live >= shared.limits.log_bytes / 2;
+    // Space that only a checkpoint can free.
+    let (waiting, end) = writer.space.as_ref().map_or((0, 0), |s| (s.awaiting_pages(), s.end()));
+    let waiting_bytes = waiting * shared.store.page_size.bytes() as u64;
+    let due = writer.delta_bytes >= shared.limits.delta_bytes / 2
+        || log_live >= shared.limits.log_bytes / 2
+        || waiting_bytes > shared.limits.delta_bytes && waiting > end / 8;
     if due && let Err(error) = checkpoint_now(shared, writer, LogAfter::Live) {
         tracing::warn!(%error, "a checkpoint failed");
     }
@@ -238,15 +296,14 @@ pub(crate) fn checkpoint_now<S: PageSource>(
     shared.check_poison()?;
     let root = shared.registry.current();
     let candidate = Candidate { seq: root.seq, catalog: root.catalog, tables: root.tables.clone() };
-    match checkpoint::run(shared, writer, &candidate, log_after) {
-        Ok(()) => {}
-        Err(Failure::Refused(error)) => return Err(error),
-        Err(Failure::Fatal(error)) => {
+    match checkpoint::run(shared, writer, &candidate, log_after, &mut |_| Ok(())) {
+        Ok(()) => Ok(()),
+        Err(Failure::Refused(error)) => Err(error),
+        Err(Failure::Fatal(error) | Failure::Unknown(error)) => {
             shared.poison(&error);
-            return Err(error);
+            Err(error)
         }
     }
-    Ok(())
 }
 
 fn gauges<S: PageSource>(shared: &Shared<S>, writer: &Writer) {
