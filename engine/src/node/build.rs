@@ -254,14 +254,33 @@ impl Packer<'_> {
             pages.push(Packing { range, lower: lower.map(<[u8]>::to_vec), prefix_len });
             return Some(());
         }
-        let cut = self.clamp(cut.unwrap_or_else(|| self.halfway(range.clone())), &range)?;
-        let parting = if self.level == 0 {
+        let cut = match cut {
+            Some(cut) => self.filling(&range, lower, self.clamp(cut, &range)?),
+            None => self.clamp(self.halfway(range.clone()), &range)?,
+        };
+        let parting = self.parting(cut);
+        self.pack(range.start..cut, lower, Some(&parting), None, pages)?;
+        self.pack(cut..range.end, Some(&parting), upper, None, pages)
+    }
+
+    /// The separator before item `cut`.
+    fn parting(&self, cut: usize) -> Vec<u8> {
+        if self.level == 0 {
             separator(self.items.key(cut - 1), self.items.key(cut))
         } else {
             self.items.key(cut).to_vec()
+        }
+    }
+
+    /// `cut`, or the nearest place before it where the left part fits a page: a page that was full may not fit with
+    /// the longer prefix that its new upper separator gives it, as short keys save nothing by it.
+    fn filling(&self, range: &Range<usize>, lower: Option<&[u8]>, cut: usize) -> usize {
+        let fits = |cut: &usize| {
+            let prefix_len = lower.map_or(0, |lower| shared_prefix(lower, &self.parting(*cut)));
+            self.items.page_len(range.start..*cut, self.level, prefix_len) <= self.page_len
         };
-        self.pack(range.start..cut, lower, Some(&parting), None, pages)?;
-        self.pack(cut..range.end, Some(&parting), upper, None, pages)
+        let least = self.clamp(range.start, range).unwrap_or(cut);
+        (least..=cut).rev().take(8).find(fits).unwrap_or(cut)
     }
 
     /// Leaves at least one entry, in a branch two where there are enough, on each side.

@@ -55,7 +55,10 @@ impl<S: PageSource> TreeEdit<'_, S> {
                     items.remove(index..index + 1);
                 }
                 items.insert_entry(index, key, payload, word);
-                // An ordered load leaves the left page full: it goes on behind the entry just inserted.
+                // An ordered load leaves the left page full: it goes on behind the entry just inserted. So does one
+                // of many transactions, which is known only by its going on at the end.
+                let at_end = upper.is_none() && index + 1 == items.len();
+                let ordered = ordered || (found.is_err() && at_end);
                 let cut = ordered.then(|| if index + 1 == items.len() { index } else { index + 1 });
                 let pages = pack(&items, 0, self.page_len(), lower.as_deref(), upper.as_deref(), cut)
                     .ok_or(Error::Internal("an entry fits no page"))?;
