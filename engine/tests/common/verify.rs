@@ -6,6 +6,7 @@ use bifold::{Db, Error};
 use bifold_page_source::FileSystem;
 use std::io::ErrorKind;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::sync::Arc;
 
 /// What an image may open to.
@@ -18,8 +19,12 @@ pub(crate) struct Allowed {
 }
 
 /// Opens an existing database; `None` if there is none.
-pub(crate) fn open<S: TestSource>(setup: Setup, fs: Arc<dyn FileSystem>) -> Result<Option<Db<S>>, Error> {
-    match setup.builder(fs).create(false).open(DB) {
+pub(crate) fn open<S: TestSource>(
+    setup: Setup,
+    fs: Arc<dyn FileSystem>,
+    path: &Path,
+) -> Result<Option<Db<S>>, Error> {
+    match setup.builder(fs).create(false).open(path) {
         Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
         other => other.map(Some),
     }
@@ -45,7 +50,18 @@ pub(crate) fn check<S: TestSource>(
     history: &[State],
     allowed: &Allowed,
 ) -> Result<Option<(Db<S>, u64)>, String> {
-    let Some(db) = open::<S>(setup, fs).map_err(|e| format!("opening: {e}"))? else {
+    check_at(setup, fs, Path::new(DB), history, allowed)
+}
+
+/// The same for a database that lies elsewhere.
+pub(crate) fn check_at<S: TestSource>(
+    setup: Setup,
+    fs: Arc<dyn FileSystem>,
+    path: &Path,
+    history: &[State],
+    allowed: &Allowed,
+) -> Result<Option<(Db<S>, u64)>, String> {
+    let Some(db) = open::<S>(setup, fs, path).map_err(|e| format!("opening: {e}"))? else {
         return if allowed.absent { Ok(None) } else { Err("there is no database".into()) };
     };
     let number = shown(&db, history)?;
