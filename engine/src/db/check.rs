@@ -39,8 +39,9 @@ impl<S: PageSource> Db<S> {
     /// exactly one of: head, in use, free, free map, or dropped and waiting for a checkpoint or for read transactions.
     /// A damaged page is one fault; what hangs below it is unknown then, and lost pages are not looked for.
     ///
-    /// It waits for the write transaction like [`write`](Self::write), but for the free space only; writers go on
-    /// while the tables are read. Takes a bit of memory for each page of the file.
+    /// It waits for its turn like [`write`](Self::write). Writers wait until it is done, unless all that is committed
+    /// has been checkpointed: then they go on while the tables are read. Readers never wait. Takes a bit of memory for
+    /// each page of the file.
     ///
     /// # Errors
     /// I/O errors; [`Error::WriterHeldHere`](crate::Error::WriterHeldHere) if this thread has a write transaction;

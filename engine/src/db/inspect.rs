@@ -1,8 +1,9 @@
 //! Looking at every page of a database: what [`Db::check`](crate::Db::check) and [`Db::shape`](crate::Db::shape) share.
 //!
 //! The inspection sees one snapshot, and the free space as of the same moment; both are taken while the writer's gate
-//! is held, which is let go of before the tables are walked. So writers wait only for the free map and for subtrees
-//! that were cut off and are yet to be walked. Every page of the file gets one bit: whoever claims a page that has
+//! is held. If all of the snapshot is on file, the gate is let go of before the tables are walked, and writers wait
+//! only for the free map and for subtrees that were cut off and are yet to be walked. Otherwise they wait to the end,
+//! as a checkpoint would meanwhile give pages of the snapshot places that were free when it was taken. Every page of the file gets one bit: whoever claims a page that has
 //! been claimed before has found a page used twice, and a page without claim at the end is lost.
 //!
 //! Damage is noted and walked around; recursion is bounded by the levels of a tree, which fall by one at each step.
@@ -184,9 +185,16 @@ impl<S: PageSource> Db<S> {
             Some(space) => inspection.space(space, head),
             None => Ok(()),
         });
-        shared.gate.release(writer);
-        begun?;
-        inspection.trees(&txn)?;
+        let in_delta = |(_, state): &(_, TableState)| matches!(state, TableState::Changed(_));
+        if begun.is_ok() && txn.root().tables.iter().any(in_delta) {
+            let walked = inspection.trees(&txn);
+            shared.gate.release(writer);
+            walked?;
+        } else {
+            shared.gate.release(writer);
+            begun?;
+            inspection.trees(&txn)?;
+        }
         inspection.lost_pages();
         Ok(inspection)
     }
