@@ -157,6 +157,12 @@ impl Error {
         Self::Io { op, offset, source: Arc::new(source) }
     }
 
+    /// Whether an error of the operating system says that there is no room.
+    pub(crate) fn is_full(error: &io::Error) -> bool {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+    }
+
     /// Damage found in the log.
     pub(crate) fn log(sector: u64, what: &'static str) -> Self {
         Self::Corrupt { place: Place::Log(sector), what }

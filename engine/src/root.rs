@@ -1,4 +1,5 @@
-//! What one commit publishes: the catalog, and the tables changed or opened since the last checkpoint.
+//! What one commit publishes: the catalog, the tables changed since the last checkpoint, and some others, to spare
+//! their readers a descent of the catalog.
 //!
 //! A commit changes a few tables and leaves the catalog alone; the checkpoint writes the changed tables into it. So
 //! the map of tables is persistent in the functional sense: the next root shares all buckets but those it changed.
@@ -37,6 +38,12 @@ pub(crate) enum TableState {
     Dropped,
 }
 
+impl TableState {
+    fn is_clean(self) -> bool {
+        matches!(self, Self::Clean(_))
+    }
+}
+
 /// A published state of the database.
 #[derive(Debug)]
 pub(crate) struct Root {
@@ -57,6 +64,8 @@ type Bucket = Arc<Vec<(Arc<str>, TableState)>>;
 pub(crate) struct TableMap {
     buckets: Vec<Bucket>,
     len: usize,
+    /// How many of them differ from the catalog.
+    changed: usize,
 }
 
 /// Entries a bucket holds on average before the number of buckets doubles.
@@ -81,7 +90,9 @@ impl TableMap {
         }
         let Some(at) = self.bucket_of(name) else { return };
         let bucket = Arc::make_mut(&mut self.buckets[at]);
+        self.changed += usize::from(!state.is_clean());
         if let Some(entry) = bucket.iter_mut().find(|(n, _)| n == name) {
+            self.changed -= usize::from(!entry.1.is_clean());
             entry.1 = state;
         } else {
             bucket.push((name.clone(), state));
@@ -92,6 +103,11 @@ impl TableMap {
     /// All tables of the map, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(Arc<str>, TableState)> {
         self.buckets.iter().flat_map(|b| b.iter())
+    }
+
+    /// How many tables of the map differ from the catalog.
+    pub(crate) fn changed(&self) -> usize {
+        self.changed
     }
 
     /// How many tables the map knows.
@@ -124,7 +140,9 @@ mod tests {
         map.set(&names[7], TableState::Dropped);
         assert_eq!(map.get("table 7"), Some(TableState::Dropped));
         assert!(matches!(before.get("table 7"), Some(TableState::Changed(r)) if r.len == 7));
-        assert_eq!(map.len(), 1000);
+        assert_eq!((map.len(), map.changed()), (1000, 1000));
+        map.set(&names[8], TableState::Clean(TreeRoot::EMPTY));
+        assert_eq!((map.len(), map.changed()), (1000, 999));
         assert_eq!(map.iter().count(), 1000);
         assert_eq!(map.get("table 1000"), None);
     }

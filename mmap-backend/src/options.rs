@@ -19,6 +19,34 @@ pub struct Options {
     pub reserve_bytes: u64,
 }
 
+impl Options {
+    /// The default options.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets [`populate`](Self::populate).
+    #[must_use]
+    pub fn populate(mut self, populate: bool) -> Self {
+        self.populate = populate;
+        self
+    }
+
+    /// Sets [`read_ahead`](Self::read_ahead).
+    #[must_use]
+    pub fn read_ahead(mut self, read_ahead: bool) -> Self {
+        self.read_ahead = read_ahead;
+        self
+    }
+
+    /// Sets [`reserve_bytes`](Self::reserve_bytes).
+    #[must_use]
+    pub fn reserve_bytes(mut self, bytes: u64) -> Self {
+        self.reserve_bytes = bytes;
+        self
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self { populate: false, read_ahead: false, reserve_bytes: 1 << 40 }

@@ -51,7 +51,7 @@ pub(crate) fn decode(word: Word, fields: &[u8]) -> Result<Option<TreeRoot>> {
             },
             (EXTENTS, [extents]) => root.extents = *extents != 0,
             (KIND, [0]) => {}
-            (tag, _) if tag >= MANDATORY => return Err(Error::UnsupportedFeature(u64::from(tag))),
+            (tag, _) if tag >= MANDATORY => return Err(Error::UnsupportedFeature(1 << (tag & 63))),
             _ => {}
         }
     }

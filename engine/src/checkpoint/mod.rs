@@ -16,10 +16,10 @@ pub(crate) use stages::write_value_at;
 
 use crate::db::shared::Shared;
 use crate::error::{Error, Result};
-use crate::free::{Grant, Run, Use};
+use crate::free::{Grant, Run, Subtree, Use};
 use crate::meta::{self, FreeMapRoot, LogState, Meta};
 use crate::root::{Root, TableMap, TableState, TreeRoot};
-use crate::tree::change::{Changes, TreeEdit};
+use crate::tree::change::{Changes, Dropped, TreeEdit};
 use crate::txn::writer::Writer;
 use crate::value::Large;
 use crate::wal::Wal;
@@ -73,28 +73,28 @@ pub(crate) enum LogAfter {
 /// Tables that the map keeps beyond a checkpoint, to spare their readers a descent of the catalog.
 const TABLES_KEPT: usize = 1024;
 
-/// Makes a checkpoint of `candidate` and publishes it.
+/// Makes a checkpoint of `candidate` and publishes it. `ready` is called when all places are taken, so that a full
+/// disk is no more to be feared, and before the first page is written.
 pub(crate) fn run<S: PageSource>(
     shared: &Shared<S>,
     writer: &mut Writer,
     candidate: &Candidate,
     log_after: LogAfter,
+    ready: &mut dyn FnMut(&mut Writer) -> Result<()>,
 ) -> Result<(), Failure> {
     let started = std::time::Instant::now();
-    let changes = update_catalog(shared, writer, candidate).map_err(Failure::Fatal)?;
-    let catalog = changes.1;
-    let layout = Layout::collect(&shared.store, catalog.word)?;
-    let places = match take_places(shared, writer, &layout) {
-        Ok(places) => places,
-        Err(error) => {
-            // The catalog's new pages are nobody's.
-            for id in changes.0 {
-                writer.descriptors.ids.free(&shared.store.slab, id);
-            }
-            return Err(Failure::Refused(error));
+    let catalog = update_catalog(shared, writer, candidate).map_err(Failure::Refused)?;
+    let layout = Layout::collect(&shared.store, catalog.root.word);
+    let prepared = layout.and_then(|layout| Ok((take_places(shared, writer, &layout)?, layout)));
+    let (places, layout) = prepared.map_err(|error| {
+        // The catalog's new pages are nobody's.
+        for id in catalog.made {
+            writer.descriptors.ids.free(&shared.store.slab, id);
         }
-    };
-    for dropped in changes.2 {
+        Failure::Refused(error)
+    })?;
+    ready(writer)?;
+    for dropped in catalog.dropped {
         writer.drop_on_file(&dropped)?;
     }
     for first in &layout.extents {
@@ -108,8 +108,8 @@ pub(crate) fn run<S: PageSource>(
         .write(&layout, &places.values, &places.leaves, &places.branches)?;
     let free_map = free_map::append(shared, writer, number)?;
     shared.store.source.sync()?;
-    let catalog = homes.settle(catalog)?;
-    let meta = next_meta(writer, candidate, number, catalog, free_map, log_after)?;
+    let root = homes.settle(catalog.root)?;
+    let meta = next_meta(writer, candidate, number, root, free_map, log_after)?;
     write_meta(shared, &meta).map_err(Failure::Unknown)?;
     after(shared, writer, candidate, meta, &homes, &layout, log_after).map_err(Failure::Unknown)?;
     let pages = homes.count();
@@ -118,35 +118,48 @@ pub(crate) fn run<S: PageSource>(
     Ok(())
 }
 
-/// Writes the tables that changed into the catalog. Returns the pages made, the catalog's new root, what was dropped.
+/// The catalog with the tables that changed.
+struct NewCatalog {
+    root: TreeRoot,
+    /// Descriptors of the pages made.
+    made: Vec<u32>,
+    dropped: Vec<Dropped>,
+}
+
+/// Writes the tables that changed into the catalog. If that fails, nothing is left of it.
 fn update_catalog<S: PageSource>(
     shared: &Shared<S>,
     writer: &mut Writer,
     candidate: &Candidate,
-) -> Result<(Vec<u32>, TreeRoot, Vec<crate::tree::change::Dropped>)> {
+) -> Result<NewCatalog> {
     let mut changes = Changes { birth: writer.meta.checkpoint, values_are_trees: true, ..Changes::default() };
-    let mut catalog = candidate.catalog;
+    let mut root = candidate.catalog;
     let mut tables: Vec<_> = candidate.tables.iter().collect();
     tables.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     let mut edit =
         TreeEdit { store: &shared.store, descriptors: &mut writer.descriptors, changes: &mut changes };
-    for (name, state) in tables {
+    let edited = tables.into_iter().try_for_each(|(name, state)| {
         match state {
             TableState::Clean(_) => {}
-            TableState::Changed(root) => {
-                edit.insert(&mut catalog, name.as_bytes(), &catalog::encode(root), Some(root.word))?;
+            TableState::Changed(table) => {
+                edit.insert(&mut root, name.as_bytes(), &catalog::encode(table), Some(table.word))?;
             }
             TableState::Dropped => {
-                edit.remove(&mut catalog, name.as_bytes())?;
+                edit.remove(&mut root, name.as_bytes())?;
             }
         }
+        Ok(())
+    });
+    if let Err(error) = edited {
+        changes.pages.rollback(&mut writer.descriptors.ids, &shared.store.slab, 0);
+        return Err(error);
     }
     let mut made = Vec::new();
     for (id, image) in changes.pages.take() {
         shared.store.slab.publish(id, image);
         made.push(id);
     }
-    Ok((made, catalog, changes.dropped))
+    Ok(NewCatalog { root, made, dropped: changes.dropped })
 }
 
 /// The places for everything a checkpoint writes but the free map.
@@ -263,24 +276,41 @@ pub(crate) fn discard<S: PageSource>(shared: &Shared<S>, run: Run) {
     }
 }
 
-/// Walks subtrees that were cut off, and drops their pages. A leaf is read only if extents hang below it, or if a
-/// snapshot older than the cut lives: only then does its birth matter.
+/// Pages of cut subtrees that are read in one go.
+const WALK_MAX: usize = 4096;
+
+/// Walks subtrees that were cut off, and drops their pages; a bounded number in one go, the rest another time. A leaf is
+/// read only if extents hang below it, or if a snapshot older than the cut lives: only then does its birth matter.
+///
+/// # Errors
+/// I/O errors and damage. A subtree that cannot be walked is left alone until the database is opened again.
 pub(crate) fn walk_cut_subtrees<S: PageSource>(shared: &Shared<S>, writer: &mut Writer) -> Result<()> {
     let current = writer.meta.checkpoint;
-    let mut live_before = false;
-    shared.registry.collect();
-    shared.registry.live(&mut |root| live_before |= root.base < current);
-    loop {
-        let next = writer.space()?.subtrees().find(|s| s.cut_at <= current).copied();
+    let mut live_before = None;
+    for _ in 0..WALK_MAX {
+        let unwalkable = std::mem::take(&mut writer.unwalkable);
+        let due = |s: &&Subtree| s.cut_at <= current && !unwalkable.contains(&s.root.bits());
+        let next = writer.space()?.subtrees().find(due).copied();
+        writer.unwalkable = unwalkable;
         let Some(subtree) = next else { return Ok(()) };
-        walk_subtree(shared, writer, subtree, live_before)?;
+        let live_before = *live_before.get_or_insert_with(|| {
+            let mut older = false;
+            shared.registry.collect();
+            shared.registry.live(&mut |root| older |= root.base < current);
+            older
+        });
+        if let Err(error) = walk_subtree(shared, writer, subtree, live_before) {
+            writer.unwalkable.insert(subtree.root.bits());
+            return Err(error);
+        }
     }
+    Ok(())
 }
 
 fn walk_subtree<S: PageSource>(
     shared: &Shared<S>,
     writer: &mut Writer,
-    subtree: crate::free::Subtree,
+    subtree: Subtree,
     births_matter: bool,
 ) -> Result<()> {
     let extents = subtree.flags & 1 != 0;
@@ -326,7 +356,7 @@ fn walk_subtree<S: PageSource>(
         if level == 0 && !below && !births_matter {
             space.drop_run(Run::new(root.page().get(), 1), cut_at, cut_at)?;
         } else {
-            space.cut_subtree(crate::free::Subtree { root, level, flags: u8::from(below), cut_at })?;
+            space.cut_subtree(Subtree { root, level, flags: u8::from(below), cut_at })?;
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ pub(crate) mod stats;
 
 pub use builder::Builder;
 
-use crate::checkpoint::{LogAfter, load_free_map, write};
+use crate::checkpoint::{LogAfter, load_free_map, walk_cut_subtrees, write};
 use crate::error::{Error, Result};
 use crate::gate::Wait;
 use crate::txn::commit::checkpoint_now;
@@ -39,6 +39,8 @@ use std::time::Duration;
 /// file. An error of that is only traced; [`close`](Self::close) returns it.
 pub struct Db<S: PageSource> {
     shared: Arc<Shared<S>>,
+    /// Set when it has been closed.
+    finished: bool,
 }
 
 impl<S: PageSource> Db<S> {
@@ -67,7 +69,7 @@ impl<S: PageSource> Db<S> {
     }
 
     pub(crate) fn from_shared(shared: Arc<Shared<S>>) -> Self {
-        Self { shared }
+        Self { shared, finished: false }
     }
 
     pub(crate) fn shared(&self) -> &Shared<S> {
@@ -177,14 +179,14 @@ impl<S: PageSource> Db<S> {
     ///
     /// # Errors
     /// As [`checkpoint`](Self::checkpoint). Nothing committed is lost: opening recovers it from the log.
-    pub fn close(self) -> Result<()> {
+    pub fn close(mut self) -> Result<()> {
         self.finish()
     }
 
     /// The end of writing. Later calls do nothing.
-    fn finish(&self) -> Result<()> {
+    fn finish(&mut self) -> Result<()> {
         let shared = &*self.shared;
-        if shared.mode != Mode::Durable {
+        if shared.mode != Mode::Durable || std::mem::replace(&mut self.finished, true) {
             return Ok(());
         }
         shared.check_poison()?;
@@ -204,6 +206,9 @@ impl<S: PageSource> Db<S> {
         // A first checkpoint empties the delta, and frees what only the one before it needed; the second can then
         // leave out what is free at the end of the file.
         checkpoint_now(shared, writer, LogAfter::Closed)?;
+        if let Err(error) = walk_cut_subtrees(shared, writer) {
+            tracing::warn!(%error, "a subtree that was cut off cannot be walked");
+        }
         let trailing = writer.space()?.trailing_free();
         let alone = Arc::strong_count(&self.shared) == 1;
         if alone && trailing > 0 {

@@ -10,7 +10,6 @@ use crate::snapshot::Registry;
 use crate::txn::writer::Writer;
 use crate::walk::Store;
 use bifold_page_source::{File, FileSystem, PageSource};
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -93,15 +92,10 @@ impl<S: PageSource> Shared<S> {
         }
         let wanted = (pages - len) * self.store.page_size.bytes() as u64;
         self.store.source.grow(pages).map_err(|error| match error {
-            bifold_page_source::Error::Io { source, .. } if is_full(&source) => Error::DiskFull { wanted },
+            bifold_page_source::Error::Io { source, .. } if Error::is_full(&source) => {
+                Error::DiskFull { wanted }
+            }
             other => other.into(),
         })
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
 }

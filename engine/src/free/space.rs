@@ -149,7 +149,6 @@ impl FreeSpace {
     }
 
     /// Dropped pages that wait for a checkpoint to be durable (and may be held by snapshots besides).
-    #[cfg(test)]
     pub(crate) fn awaiting_pages(&self) -> u64 {
         self.withheld.all().pages() - self.withheld.parked_pages()
     }

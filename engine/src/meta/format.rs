@@ -20,7 +20,7 @@
 //! | 88 | 8 | length of the file in pages, as the checkpoint needs it |
 //! | 96 | 8 | free map: reference to the newest page of its chain, 0 if there is none |
 //! | 104 | 8 | pages in that chain |
-//! | 112 | 8 | free pages in the map |
+//! | 112 | 8 | pages that could be written at once when it was made; for information |
 //! | 120 | 4 | log: 0 closed, 1 live |
 //! | 124 | 4 | live log: lap of the position at which replay begins |
 //! | 128 | 8 | live log: its id |

@@ -9,6 +9,7 @@ use crate::root::{Root, TableState};
 use crate::snapshot::{Registry, Snapshot};
 use crate::tree::access::ReadAccess;
 use crate::tree::scan::Scan;
+use crate::walk::damaged;
 use bifold_page_source::PageSource;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -111,7 +112,7 @@ pub(crate) fn list_tables<S: PageSource>(shared: &Shared<S>, root: &Root) -> Res
     let access = ReadAccess::new(&shared.store, root.catalog);
     for name in Scan::new(access, Bound::Unbounded, Bound::Unbounded).keys() {
         let name = String::from_utf8(name?);
-        names.insert(name.map_err(|_| Error::Internal("a table's name is not UTF-8"))?);
+        names.insert(name.map_err(|_| damaged(root.catalog.word, "a table's name below it is not UTF-8"))?);
     }
     for (name, state) in root.tables.iter() {
         if *state == TableState::Dropped {

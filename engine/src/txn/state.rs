@@ -17,11 +17,15 @@ use crate::word::Word;
 use bifold_page_source::{PageId, PageRef, PageSource};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The longest value: 4 GiB less one byte.
 pub(crate) const VALUE_MAX: u64 = u32::MAX as u64;
 /// Values longer than this go to extents on file at once; shorter ones that do not fit a leaf wait in the delta.
 pub(crate) const EARLY_VALUE: usize = 64 * 1024;
+
+/// The number of the next transaction, of whatever database.
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// A table that the transaction has opened.
 #[derive(Clone, Debug)]
@@ -60,6 +64,8 @@ pub(crate) struct WriteState {
     pub(crate) undone: Vec<Run>,
     savepoints: Vec<SavepointState>,
     next_savepoint: u64,
+    /// Which transaction of this process this is.
+    pub(crate) number: u64,
     /// Recovery: what was committed once is not too large now.
     pub(crate) unbounded: bool,
     /// A call failed half-way.
@@ -83,6 +89,7 @@ impl WriteState {
             undone: Vec::new(),
             savepoints: Vec::new(),
             next_savepoint: 0,
+            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             unbounded: false,
             failed: false,
             base: shared.registry.current(),
@@ -310,15 +317,11 @@ impl WriteState {
     pub(crate) fn abort<S: PageSource>(&mut self, store: &Store<S>) -> Result<()> {
         self.changes.pages.freeze(0);
         self.changes.pages.rollback(&mut self.writer.descriptors.ids, &store.slab, 0);
-        let early = std::mem::take(&mut self.early);
-        early.into_iter().try_for_each(|run| self.writer.space()?.give_back(run))?;
-        self.give_back_undone()
-    }
-
-    /// Makes the extents free that a rollback has undone, at the transaction's end.
-    pub(crate) fn give_back_undone(&mut self) -> Result<()> {
-        let undone = std::mem::take(&mut self.undone);
-        undone.into_iter().try_for_each(|run| self.writer.space()?.give_back(run))
+        let runs = std::mem::take(&mut self.early).into_iter().chain(std::mem::take(&mut self.undone));
+        for run in runs {
+            self.writer.space()?.give_back(run)?;
+        }
+        Ok(())
     }
 }
 

@@ -43,8 +43,8 @@ pub struct WriteTxn<'db, S: PageSource> {
 #[derive(Clone, Debug)]
 pub struct Savepoint {
     id: u64,
-    /// Which transaction it belongs to: the number of the commit it would make, and the address of the database.
-    owner: (u64, usize),
+    /// Which transaction it belongs to.
+    owner: u64,
 }
 
 impl<'db, S: PageSource> WriteTxn<'db, S> {
@@ -90,7 +90,7 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
     }
 
     /// Drops a table with all its entries; whether there was one. Takes no longer for a large table: its pages are
-    /// found later, in the background of checkpoints.
+    /// found after later commits, some thousand at a time.
     ///
     /// # Errors
     /// Damage and I/O errors met on the way.
@@ -126,7 +126,7 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
     pub fn savepoint(&self) -> Result<Savepoint> {
         let mut state = self.usable()?;
         let id = state.savepoint();
-        let owner = self.identity(&state);
+        let owner = state.number;
         Ok(Savepoint { id, owner })
     }
 
@@ -137,7 +137,7 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
     /// [`Error::SavepointInvalid`] for one of another transaction, or one that a rollback has passed.
     pub fn rollback_to(&self, savepoint: &Savepoint) -> Result<()> {
         let mut state = self.usable()?;
-        if self.identity(&state) != savepoint.owner {
+        if state.number != savepoint.owner {
             return Err(Error::SavepointInvalid);
         }
         state.rollback_to(&self.shared.store, savepoint.id)
@@ -162,10 +162,6 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
     /// The number of the commit that this transaction starts from.
     pub fn commit_number(&self) -> u64 {
         self.state.borrow().base.seq
-    }
-
-    fn identity(&self, state: &WriteState) -> (u64, usize) {
-        (state.writer.seq, std::ptr::from_ref(self.shared) as usize)
     }
 
     fn usable(&self) -> Result<std::cell::RefMut<'_, WriteState>> {

@@ -9,7 +9,7 @@ use crate::root::Root;
 use crate::snapshot::Registry;
 use crate::tree::change::{Descriptors, Dropped};
 use crate::wal::Wal;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A delta page that no newer root reaches: who may still see it.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +38,8 @@ pub(crate) struct Writer {
     pub(crate) space: Option<FreeSpace>,
     /// Extents that commits since the last checkpoint refer to, by first page.
     pub(crate) early: BTreeMap<u64, Run>,
+    /// Roots of cut subtrees that could not be walked.
+    pub(crate) unwalkable: BTreeSet<u64>,
     /// Made at the first commit that needs it.
     pub(crate) wal: Option<Wal>,
     /// The newest meta.
@@ -58,6 +60,7 @@ impl Writer {
             value_pages: 0,
             space: None,
             early: BTreeMap::new(),
+            unwalkable: BTreeSet::new(),
             wal: None,
             seq: meta.seq,
             meta,

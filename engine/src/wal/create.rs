@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 use super::format::{BACK_UNKNOWN, Head, SECTOR, VERSION, seal_sector};
-use super::log::is_full;
 use super::position::{FIRST, Ring};
 use crate::error::{Error, Result};
 use bifold_page_source::{File, FileSystem};
@@ -42,7 +41,7 @@ pub(super) fn create_file(
 fn fill(file: &dyn File, log_id: u64, ring: Ring) -> Result<()> {
     let bytes = ring.end * SECTOR as u64;
     match file.allocate(0, bytes) {
-        Err(e) if is_full(&e) => return Err(Error::DiskFull { wanted: bytes }),
+        Err(e) if Error::is_full(&e) => return Err(Error::DiskFull { wanted: bytes }),
         result => result.map_err(|e| Error::io("grow", 0, e))?,
     }
     write_unused(file, log_id, FIRST, ring.end)?;

@@ -397,7 +397,7 @@ impl Wal {
         let from = self.ring.end * SECTOR as u64;
         let wanted = to.end * SECTOR as u64 - from;
         match self.file.allocate(from, wanted) {
-            Err(e) if is_full(&e) => return Err(Error::DiskFull { wanted }),
+            Err(e) if Error::is_full(&e) => return Err(Error::DiskFull { wanted }),
             result => self.poison_on(result.map_err(|e| Error::io("grow", from, e)))?,
         }
         let result = write_unused(&*self.file, self.log_id, self.ring.end, to.end)
@@ -419,9 +419,4 @@ enum Plan {
     Grow { to: Ring, or_wrap: bool },
     /// There is no room.
     Full,
-}
-
-/// Whether a disk or a quota is full.
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
