@@ -5,15 +5,16 @@ use super::Db;
 use super::counters::Counters;
 use super::recover;
 use super::shared::{Limits, Mode, Shared};
+use crate::checkpoint::catalog;
 use crate::delta::Slab;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::node;
 use crate::open::{LockedFile, create, log_path, open_locked, open_or_create, settle_head};
-use crate::root::{Root, TableMap};
+use crate::root::{Root, TableMap, TableState, TreeRoot};
 use crate::snapshot::Registry;
 use crate::txn::writer::Writer;
-use crate::walk::Store;
+use crate::walk::{Store, Walk};
 use bifold_page_source::{Access, FileSystem, MemFs, OsFs, PageSize, PageSource, SourceConfig};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -189,8 +190,12 @@ impl<S: PageSource> Builder<S> {
             SourceConfig { page_size: meta.page_size, file_id: meta.file_id, validate: node::validate };
         let source = S::open(Arc::clone(&file), config, &self.backend)?;
         let store = Store { source, slab: Slab::new(), file_id: meta.file_id, page_size: meta.page_size };
-        let root =
-            Root { seq: meta.seq, base: meta.checkpoint, catalog: meta.catalog, tables: TableMap::default() };
+        let root = Root {
+            seq: meta.seq,
+            base: meta.checkpoint,
+            catalog: meta.catalog,
+            tables: small_catalog(&store, &meta.catalog).unwrap_or_default(),
+        };
         let shared = Shared {
             store,
             registry: Registry::new(Arc::new(root)),
@@ -206,4 +211,22 @@ impl<S: PageSource> Builder<S> {
         recover::run(&shared, &meta, &log_path(&shared.path))?;
         Ok(Db::from_shared(Arc::new(shared)))
     }
+}
+
+/// The tables of a catalog that is one page, so that opening one is no descent. A larger catalog, or one that cannot be
+/// read, is left to whoever asks for a table.
+fn small_catalog<S: PageSource>(store: &Store<S>, catalog: &TreeRoot) -> Option<TableMap> {
+    let mut tables = TableMap::default();
+    if catalog.height > 0 || catalog.word.is_null() {
+        return None;
+    }
+    let leaf = Walk::new(store, None).hold(catalog.word).ok()?;
+    let node = leaf.node();
+    for index in 0..node.count() {
+        let name = String::from_utf8(node.key(index)?).ok()?;
+        let (word, fields) = node.value_word(&node.entry(index)?)?;
+        let root = catalog::decode(word, fields).ok()??;
+        tables.set(&Arc::from(name), TableState::Clean(root));
+    }
+    Some(tables)
 }
