@@ -209,6 +209,10 @@ impl<S: PageSource> Db<S> {
         if let Err(error) = walk_cut_subtrees(shared, writer) {
             tracing::warn!(%error, "a subtree that was cut off cannot be walked");
         }
+        // What was found below the cuts is free only once a checkpoint has said so.
+        if writer.space()?.awaiting_pages() > 0 {
+            checkpoint_now(shared, writer, LogAfter::Closed)?;
+        }
         let trailing = writer.space()?.trailing_free();
         let alone = Arc::strong_count(&self.shared) == 1;
         if alone && trailing > 0 {
