@@ -66,6 +66,8 @@ pub(crate) struct TableMap {
     len: usize,
     /// How many of them differ from the catalog.
     changed: usize,
+    /// Bytes of their names.
+    changed_bytes: usize,
 }
 
 /// Entries a bucket holds on average before the number of buckets doubles.
@@ -88,11 +90,13 @@ impl TableMap {
         if self.len >= self.buckets.len() * PER_BUCKET {
             self.widen();
         }
+        if let Some(before) = self.get(name) {
+            self.note_changed(name, before, false);
+        }
         let Some(at) = self.bucket_of(name) else { return };
+        self.note_changed(name, state, true);
         let bucket = Arc::make_mut(&mut self.buckets[at]);
-        self.changed += usize::from(!state.is_clean());
         if let Some(entry) = bucket.iter_mut().find(|(n, _)| n == name) {
-            self.changed -= usize::from(!entry.1.is_clean());
             entry.1 = state;
         } else {
             bucket.push((name.clone(), state));
@@ -103,6 +107,24 @@ impl TableMap {
     /// All tables of the map, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(Arc<str>, TableState)> {
         self.buckets.iter().flat_map(|b| b.iter())
+    }
+
+    fn note_changed(&mut self, name: &str, state: TableState, more: bool) {
+        if !state.is_clean() {
+            let (by, bytes) = (1, name.len());
+            self.changed = if more { self.changed + by } else { self.changed - by };
+            self.changed_bytes = if more { self.changed_bytes + bytes } else { self.changed_bytes - bytes };
+        }
+    }
+
+    /// Whether a table of the map differs from the catalog.
+    pub(crate) fn is_changed(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|state| !state.is_clean())
+    }
+
+    /// Bytes of the names of the tables that differ from the catalog.
+    pub(crate) fn changed_bytes(&self) -> usize {
+        self.changed_bytes
     }
 
     /// How many tables of the map differ from the catalog.

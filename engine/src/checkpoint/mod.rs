@@ -59,6 +59,8 @@ pub(crate) struct Candidate {
     pub(crate) seq: u64,
     pub(crate) catalog: TreeRoot,
     pub(crate) tables: TableMap,
+    /// How many drops `ready` will note.
+    pub(crate) dropped: usize,
 }
 
 /// What becomes of the log.
@@ -85,7 +87,8 @@ pub(crate) fn run<S: PageSource>(
     let started = std::time::Instant::now();
     let catalog = update_catalog(shared, writer, candidate).map_err(Failure::Refused)?;
     let layout = Layout::collect(&shared.store, catalog.root.word);
-    let prepared = layout.and_then(|layout| Ok((take_places(shared, writer, &layout)?, layout)));
+    let drops = (catalog.dropped.len() + candidate.dropped) as u64;
+    let prepared = layout.and_then(|layout| Ok((take_places(shared, writer, &layout, drops)?, layout)));
     let (places, layout) = prepared.map_err(|error| {
         // The catalog's new pages are nobody's.
         for id in catalog.made {
@@ -132,7 +135,8 @@ fn update_catalog<S: PageSource>(
     writer: &mut Writer,
     candidate: &Candidate,
 ) -> Result<NewCatalog> {
-    let mut changes = Changes { birth: writer.meta.checkpoint, values_are_trees: true, ..Changes::default() };
+    let mut changes = Changes::new(writer.meta.checkpoint, std::mem::take(&mut writer.spare_pages));
+    changes.values_are_trees = true;
     let mut root = candidate.catalog;
     let mut tables: Vec<_> = candidate.tables.iter().collect();
     tables.sort_unstable_by(|a, b| a.0.cmp(&b.0));
@@ -152,6 +156,7 @@ fn update_catalog<S: PageSource>(
     });
     if let Err(error) = edited {
         changes.pages.rollback(&mut writer.descriptors.ids, &shared.store.slab, 0);
+        writer.spare_pages = changes.pages;
         return Err(error);
     }
     let mut made = Vec::new();
@@ -159,6 +164,7 @@ fn update_catalog<S: PageSource>(
         shared.store.slab.publish(id, image);
         made.push(id);
     }
+    writer.spare_pages = changes.pages;
     Ok(NewCatalog { root, made, dropped: changes.dropped })
 }
 
@@ -170,8 +176,14 @@ struct Places {
 }
 
 /// Takes all places, and grows the file for them and for the free map. If that fails, nothing is taken.
-fn take_places<S: PageSource>(shared: &Shared<S>, writer: &mut Writer, layout: &Layout) -> Result<Places> {
+fn take_places<S: PageSource>(
+    shared: &Shared<S>,
+    writer: &mut Writer,
+    layout: &Layout,
+    drops: u64,
+) -> Result<Places> {
     let page_size = shared.store.page_size;
+    let old_end = writer.space()?.end();
     let mut grants = Vec::new();
     let mut take = |writer: &mut Writer| -> Result<()> {
         for value in &layout.values {
@@ -180,7 +192,7 @@ fn take_places<S: PageSource>(shared: &Shared<S>, writer: &mut Writer, layout: &
         }
         grants.push(writer.space()?.allocate(layout.leaves(), Use::Checkpoint)?);
         grants.push(writer.space()?.allocate(layout.branches(), Use::Checkpoint)?);
-        let drops = layout.leaves() + layout.branches();
+        let drops = drops + layout.leaves() + layout.branches();
         let chain = writer.space()?.upper_bound_pages(chain_capacity(page_size), drops);
         let space = writer.space()?;
         let short = space.shortfall(chain);
@@ -193,6 +205,8 @@ fn take_places<S: PageSource>(shared: &Shared<S>, writer: &mut Writer, layout: &
         for grant in grants.iter().rev() {
             space.revoke(grant)?;
         }
+        // The file may not have grown as far as was meant.
+        space.shorten(old_end)?;
         return Err(error);
     }
     let (Some(branches), Some(leaves)) = (grants.pop(), grants.pop()) else {
@@ -277,7 +291,7 @@ pub(crate) fn discard<S: PageSource>(shared: &Shared<S>, run: Run) {
 }
 
 /// Pages of cut subtrees that are read in one go.
-const WALK_MAX: usize = 4096;
+const WALK_MAX: usize = 1024;
 
 /// Walks subtrees that were cut off, and drops their pages; a bounded number in one go, the rest another time. A leaf is
 /// read only if extents hang below it, or if a snapshot older than the cut lives: only then does its birth matter.
@@ -288,76 +302,101 @@ pub(crate) fn walk_cut_subtrees<S: PageSource>(shared: &Shared<S>, writer: &mut 
     let current = writer.meta.checkpoint;
     let mut live_before = None;
     for _ in 0..WALK_MAX {
-        let unwalkable = std::mem::take(&mut writer.unwalkable);
-        let due = |s: &&Subtree| s.cut_at <= current && !unwalkable.contains(&s.root.bits());
-        let next = writer.space()?.subtrees().find(due).copied();
-        writer.unwalkable = unwalkable;
-        let Some(subtree) = next else { return Ok(()) };
+        let Some(subtree) = writer.space()?.next_to_walk(current) else { return Ok(()) };
         let live_before = *live_before.get_or_insert_with(|| {
             let mut older = false;
             shared.registry.collect();
             shared.registry.live(&mut |root| older |= root.base < current);
             older
         });
-        if let Err(error) = walk_subtree(shared, writer, subtree, live_before) {
-            writer.unwalkable.insert(subtree.root.bits());
-            return Err(error);
-        }
+        let found = match Below::read(shared, &subtree, live_before) {
+            Ok(found) => found,
+            Err(error) => {
+                writer.space()?.set_aside(&subtree);
+                return Err(error);
+            }
+        };
+        let noted = found.note(shared, writer, &subtree, live_before);
+        noted.inspect_err(|error| shared.poison(error))?;
     }
     Ok(())
 }
 
-fn walk_subtree<S: PageSource>(
-    shared: &Shared<S>,
-    writer: &mut Writer,
-    subtree: Subtree,
-    births_matter: bool,
-) -> Result<()> {
-    let extents = subtree.flags & 1 != 0;
-    let page = subtree.root.page();
-    let broken = || Error::page(page, "an entry lies outside it");
-    let mut children = Vec::new();
-    let mut values = Vec::new();
-    // Where births do not matter, any birth from which no snapshot lives will do: that of the cut itself.
-    let mut birth = subtree.cut_at;
-    if subtree.level > 0 || extents || births_matter {
+/// What hangs below the topmost page of a cut subtree.
+struct Below {
+    /// The page's birth.
+    birth: u64,
+    /// Its children, and whether extents may hang below each.
+    children: Vec<(PageRef, bool)>,
+    /// Its large values: first page, length, birth.
+    values: Vec<(PageRef, u64, u64)>,
+}
+
+impl Below {
+    /// Reads the page, if it has to be read, and checks all that it says.
+    fn read<S: PageSource>(shared: &Shared<S>, subtree: &Subtree, births_matter: bool) -> Result<Self> {
+        let page = subtree.root.page();
+        let broken = || Error::page(page, "an entry lies outside it");
+        // Where births do not matter, any birth from which no snapshot lives will do: that of the cut itself.
+        let mut found = Self { birth: subtree.cut_at, children: Vec::new(), values: Vec::new() };
+        let extents = subtree.flags & 1 != 0;
+        if subtree.level == 0 && !extents && !births_matter {
+            return Ok(found);
+        }
         let mut walk = Walk::new(&shared.store, None);
         let node = walk.node(Word::file(subtree.root))?;
         if node.level() != subtree.level {
             return Err(Error::page(page, "its level is not the one its parent expects"));
         }
-        birth = node.birth();
+        found.birth = node.birth();
         for index in 0..node.count() {
             if node.is_branch() {
                 let word = node.child(index).ok_or_else(broken)?;
                 let below = node.extents_below(index).ok_or_else(broken)?;
-                children.push((PageRef::from_bits(word.bits()).ok_or_else(broken)?, below));
-            } else {
-                let entry = node.entry(index).ok_or_else(broken)?;
-                if let Some((word, payload)) = node.value_word(&entry) {
-                    let large = Large::from_fields(word, payload).ok_or_else(broken)?;
-                    let first = PageRef::from_bits(word.bits()).ok_or_else(broken)?;
-                    values.push((first, large.len, large.birth));
-                }
+                found.children.push((PageRef::from_bits(word.bits()).ok_or_else(broken)?, below));
+                continue;
+            }
+            let entry = node.entry(index).ok_or_else(broken)?;
+            if let Some((word, payload)) = node.value_word(&entry) {
+                let large = Large::from_fields(word, payload).ok_or_else(broken)?;
+                let first = PageRef::from_bits(word.bits()).ok_or_else(broken)?;
+                found.values.push((first, large.len, large.birth));
             }
         }
-    }
-    let page_size = shared.store.page_size;
-    let cut_at = subtree.cut_at;
-    let space = writer.space()?;
-    space.subtree_done(subtree.root)?;
-    space.drop_run(Run::new(page.get(), 1), birth, cut_at)?;
-    for (first, len, born) in values {
-        let (header, data) = crate::extent::pages_for(len, page_size);
-        space.drop_run(Run::new(first.page().get(), header + data), born, cut_at)?;
-    }
-    for (root, below) in children {
-        let level = subtree.level - 1;
-        if level == 0 && !below && !births_matter {
-            space.drop_run(Run::new(root.page().get(), 1), cut_at, cut_at)?;
-        } else {
-            space.cut_subtree(Subtree { root, level, flags: u8::from(below), cut_at })?;
+        let births = found.values.iter().map(|(_, _, birth)| *birth).chain([found.birth]);
+        if births.max().is_some_and(|birth| birth > subtree.cut_at) {
+            return Err(Error::page(page, "it was born after it was cut off"));
         }
+        Ok(found)
     }
-    Ok(())
+
+    /// Notes the page as dropped, with its values; its children are subtrees to walk, or leaves to drop unread.
+    fn note<S: PageSource>(
+        self,
+        shared: &Shared<S>,
+        writer: &mut Writer,
+        subtree: &Subtree,
+        births_matter: bool,
+    ) -> Result<()> {
+        let cut_at = subtree.cut_at;
+        let space = writer.space()?;
+        space.subtree_done(subtree.root)?;
+        space.drop_run(Run::new(subtree.root.page().get(), 1), self.birth, cut_at)?;
+        for (first, len, born) in self.values {
+            let (header, data) = crate::extent::pages_for(len, shared.store.page_size);
+            space.drop_run(Run::new(first.page().get(), header + data), born, cut_at)?;
+        }
+        let mut to_read = Vec::new();
+        for (root, below) in self.children {
+            let level = subtree.level - 1;
+            if level == 0 && !below && !births_matter {
+                space.drop_run(Run::new(root.page().get(), 1), cut_at, cut_at)?;
+            } else {
+                space.cut_subtree(Subtree { root, level, flags: u8::from(below), cut_at })?;
+                to_read.push(root);
+            }
+        }
+        shared.store.source.prefetch(&to_read);
+        Ok(())
+    }
 }

@@ -14,7 +14,7 @@ use crate::free::{Fault, Run};
 use crate::gate::Wait;
 use crate::meta::{LogState, Meta};
 use crate::node::key_max;
-use crate::txn::commit::checkpoint_now;
+use crate::txn::commit::{checkpoint_now, gauges};
 use crate::txn::log_ops::{Op, Ops};
 use crate::txn::state::{EARLY_VALUE, WriteState};
 use crate::txn::writer::Writer;
@@ -40,7 +40,7 @@ pub(super) fn run<S: PageSource>(shared: &Shared<S>, meta: &Meta, log: &Path) ->
             Ok(())
         })?;
     for (_, record) in &records {
-        claim_extents(&mut writer, record)?;
+        claim_extents(shared, &mut writer, record)?;
     }
     for (seq, record) in records {
         writer = replay(shared, writer, seq, &record)?;
@@ -53,6 +53,7 @@ pub(super) fn run<S: PageSource>(shared: &Shared<S>, meta: &Meta, log: &Path) ->
         writer.wal = Some(recovered.wal);
         checkpoint_now(shared, &mut writer, LogAfter::Closed)?;
     }
+    gauges(shared, &writer);
     tracing::info!(records = count, commit = writer.seq, "recovered from the log");
     shared.gate.release(writer);
     Ok(())
@@ -72,12 +73,16 @@ fn remove_stale<S: PageSource>(shared: &Shared<S>, log: &Path) -> Result<()> {
 }
 
 /// Takes the extents that a record names out of the free space.
-fn claim_extents(writer: &mut Writer, record: &[u8]) -> Result<()> {
+fn claim_extents<S: PageSource>(shared: &Shared<S>, writer: &mut Writer, record: &[u8]) -> Result<()> {
     let page_size = writer.meta.page_size;
     for op in Ops::new(record) {
-        if let Op::Extent(_, first, len, _) = op? {
+        if let Op::Extent(_, first, len, birth) = op? {
             let (header, data) = pages_for(len, page_size);
             let run = Run::new(first.page().get(), header + data);
+            // An extent is durable before the log names it.
+            if run.end() > shared.store.source.len_pages() || birth > writer.meta.checkpoint {
+                return Err(Error::log(0, "a commit names an extent that cannot be"));
+            }
             writer.space()?.claim(run).map_err(|fault| match fault {
                 Fault::Damaged(what) => Error::log(0, what),
                 Fault::UnknownKind(_) => Error::Internal("a claim of an unknown kind"),

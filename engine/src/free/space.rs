@@ -84,6 +84,8 @@ pub(crate) struct FreeSpace {
     chain: Vec<Run>,
     /// Subtrees yet to be walked, by the word that refers to their root.
     subtrees: BTreeMap<u64, Subtree>,
+    /// Those of them that are still to be tried, the earliest cut first.
+    to_walk: BTreeSet<(u64, u64)>,
     /// Those of them that the persisted map names, or did until they were walked.
     recorded_subtrees: BTreeSet<u64>,
 }
@@ -112,6 +114,7 @@ impl FreeSpace {
             recorded: checkpoint,
             chain,
             recorded_subtrees: map.subtrees.keys().copied().collect(),
+            to_walk: map.subtrees.values().map(|s| (s.cut_at, s.root.bits())).collect(),
             subtrees: map.subtrees,
         }
     }
@@ -340,6 +343,7 @@ impl FreeSpace {
     /// # Errors
     /// [`Error::Internal`] if it is there already.
     pub(crate) fn cut_subtree(&mut self, subtree: Subtree) -> Result<()> {
+        self.to_walk.insert((subtree.cut_at, subtree.root.bits()));
         match self.subtrees.insert(subtree.root.bits(), subtree) {
             None => Ok(()),
             Some(_) => Err(Error::Internal("a subtree was cut twice")),
@@ -353,9 +357,23 @@ impl FreeSpace {
     /// [`Error::Internal`] if there is no such subtree.
     pub(crate) fn subtree_done(&mut self, root: PageRef) -> Result<()> {
         match self.subtrees.remove(&root.bits()) {
-            Some(_) => Ok(()),
+            Some(subtree) => {
+                self.to_walk.remove(&(subtree.cut_at, root.bits()));
+                Ok(())
+            }
             None => Err(Error::Internal("a subtree was finished that was not cut")),
         }
+    }
+
+    /// The subtree to be walked next, of those that `checkpoint` does not refer to.
+    pub(crate) fn next_to_walk(&self, checkpoint: u64) -> Option<Subtree> {
+        let (cut_at, root) = self.to_walk.first()?;
+        if *cut_at <= checkpoint { self.subtrees.get(root).copied() } else { None }
+    }
+
+    /// Leaves a subtree alone that cannot be walked: it stays cut, and is tried again when the file is opened again.
+    pub(crate) fn set_aside(&mut self, subtree: &Subtree) {
+        self.to_walk.remove(&(subtree.cut_at, subtree.root.bits()));
     }
 
     /// The subtrees yet to be walked, in the order of their roots' words.

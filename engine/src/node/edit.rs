@@ -46,6 +46,9 @@ impl<'a> NodeMut<'a> {
                 let node = self.node();
                 let entry = node.entry(index).ok_or(EditError::Damaged)?;
                 if entry.has_word {
+                    if entry.value.len() < 8 {
+                        return Err(EditError::Damaged);
+                    }
                     let at = entry.value.start;
                     let stored = get_u64(self.bytes, at);
                     put_u64(self.bytes, at, self.words.len() as u64);
@@ -92,6 +95,12 @@ impl<'a> NodeMut<'a> {
         let same_place = entry.value.clone();
         if word.is_none() && !entry.has_word && same_place.len() == value.len() {
             self.bytes[same_place].copy_from_slice(value);
+            return Ok(());
+        }
+        if let Some(word) = word.filter(|_| entry.has_word && same_place.len() == value.len()) {
+            let place = get_u64(self.bytes, same_place.start) as usize;
+            *self.words.get_mut(place).ok_or(EditError::Damaged)?.get_mut() = word.bits();
+            self.bytes[same_place.start + 8..same_place.end].copy_from_slice(&value[8..]);
             return Ok(());
         }
         let suffix = key.get(self.node().prefix_len()..).ok_or(EditError::Damaged)?;

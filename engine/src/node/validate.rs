@@ -46,11 +46,15 @@ fn validate_node(bytes: &[u8]) -> Result<(), &'static str> {
         if entry.suffix_len < HINT && entry.hint.to_be_bytes()[entry.suffix_len..].iter().any(|b| *b != 0) {
             return Err("a key's hint is longer than the key");
         }
-        live += if node.is_leaf() {
+        let len = if node.is_leaf() {
             leaf_entry_len(entry.suffix_len, entry.value.len())
         } else {
             branch_entry_len(entry.suffix_len)
         };
+        if entry.value.end - slot != len {
+            return Err("an entry's lengths are not written the one way they may be");
+        }
+        live += len;
         if before.is_some_and(|b| order(&b, &entry) != Ordering::Less) {
             return Err("its keys are not in order");
         }

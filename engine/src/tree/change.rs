@@ -10,6 +10,7 @@ use crate::value::Large;
 use crate::walk::{Store, Walk, damaged};
 use crate::word::{Target, Word};
 use bifold_page_source::{PageId, PageRef, PageSource};
+use std::sync::atomic::Ordering;
 
 /// Something that the transaction's newest state no longer reaches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,6 +105,14 @@ pub(crate) struct Changes {
     /// The tree is the catalog: what its values refer to are tables' roots, which are not dropped with them.
     pub(crate) values_are_trees: bool,
     pub(crate) run: Run,
+}
+
+impl Changes {
+    /// No changes yet, since checkpoint `birth`. `pages` has none, and may bring memory along.
+    pub(crate) fn new(birth: u64, pages: TxnPages) -> Self {
+        debug_assert_eq!(pages.bytes(), 0);
+        Self { pages, birth, ..Self::default() }
+    }
 }
 
 /// The means to change trees, borrowed from a transaction for one call.
@@ -201,6 +210,13 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
         clear_place(image.bytes_mut());
         let (bytes, words) = image.parts_mut();
         NodeMut::new(bytes, words).adopt_file_words().map_err(|e| edit_error(e, word))?;
+        if node.is_leaf() && !self.changes.values_are_trees {
+            // Only a table can be empty; a large value that is nowhere could never be stored again.
+            let nowhere = image.words().iter().any(|w| w.load(Ordering::Relaxed) == 0);
+            if nowhere {
+                return Err(damaged(word, "a large value's reference leads nowhere"));
+            }
+        }
         self.changes.dropped.push(Dropped::Page(page, birth));
         Ok((image, Some(page)))
     }

@@ -6,7 +6,7 @@ use crate::delta::Image;
 use crate::error::{Error, Result};
 use crate::node::{EditError, Items, pack};
 use crate::root::TreeRoot;
-use crate::walk::damaged_node;
+use crate::walk::{damaged, damaged_node};
 use crate::word::Word;
 use bifold_page_source::PageSource;
 
@@ -38,7 +38,7 @@ impl<S: PageSource> TreeEdit<'_, S> {
             }
             Err(index) => {
                 self.count_path(&path, 1, word.is_some())?;
-                tree.len += 1;
+                tree.len = tree.len.checked_add(1).ok_or_else(|| miscounted(tree))?;
                 (index, self.own_node_mut(leaf)?.insert(index, key, payload, word))
             }
         };
@@ -89,7 +89,7 @@ impl<S: PageSource> TreeEdit<'_, S> {
         self.drop_value_at(path.leaf, index)?;
         self.own_node_mut(path.leaf)?.remove(index).map_err(internal)?;
         self.count_path(&path, -1, false)?;
-        tree.len -= 1;
+        tree.len = tree.len.checked_sub(1).ok_or_else(|| miscounted(tree))?;
         if self.is_underfull(path.leaf)? {
             self.repair(tree, key)?;
         }
@@ -114,4 +114,10 @@ impl<S: PageSource> TreeEdit<'_, S> {
         let image: Image = self.build(&items, page, 0);
         self.add(image, None)
     }
+}
+
+/// A table whose number of entries cannot be right.
+#[cold]
+fn miscounted(tree: &TreeRoot) -> Error {
+    damaged(tree.word, "its table's number of entries is wrong")
 }

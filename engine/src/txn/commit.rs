@@ -13,12 +13,14 @@ use crate::meta::LogState;
 use crate::root::{Root, TableMap, TableState};
 use crate::tree::change::Dropped;
 use crate::wal::{Appended, Wal};
-use bifold_page_source::PageSource;
+use bifold_page_source::{PageSize, PageSource};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Bytes the log has when it is made.
 const LOG_INITIAL: u64 = 1 << 20;
+/// Commits to make before a checkpoint that was refused is tried again.
+const PATIENCE: u32 = 64;
 
 impl WriteState {
     /// Commits. On `Ok` the transaction is durable and published.
@@ -59,9 +61,7 @@ impl WriteState {
     /// disk is met here, where the transaction can still be aborted.
     fn reserve<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<()> {
         let page_size = shared.store.page_size;
-        let changed = self.tables.iter().filter(|t| t.changed).count() + self.base.tables.changed();
-        // Each changed table may split a leaf of the catalog, and that a branch.
-        let catalog = 8 + 3 * changed as u64;
+        let catalog = self.catalog_pages(page_size);
         let writer = &mut self.writer;
         let (mut nodes, mut values) = (writer.delta_pages + catalog, writer.value_pages);
         for id in self.changes.pages.ids() {
@@ -100,6 +100,25 @@ impl WriteState {
             start_log(shared, writer)?;
         }
         Ok(())
+    }
+
+    /// About how many pages of the catalog the next checkpoint will write. (Where it is short, a full disk refuses that
+    /// checkpoint, and nothing is lost.)
+    fn catalog_pages(&self, page_size: PageSize) -> u64 {
+        /// What an entry takes beside the table's name.
+        const ENTRY: usize = 48;
+        let before = &self.base.tables;
+        let (mut count, mut bytes) = (before.changed(), before.changed_bytes());
+        for table in self.tables.iter().filter(|t| t.changed) {
+            if !before.is_changed(&table.name) {
+                count += 1;
+                bytes += table.name.len();
+            }
+        }
+        // Leaves that are there are touched once each; new ones are at least half full, and so are branches.
+        let touched = count.min(usize::try_from(self.base.catalog.len).unwrap_or(count));
+        let added = 2 * (bytes + count * ENTRY) / (page_size.bytes() / 2) + 2;
+        (touched + added) as u64 * 2 + u64::from(self.base.catalog.height) + 4
     }
 
     /// Appends the transaction to the log and makes it durable; false if there is no room, and nothing was written.
@@ -169,6 +188,8 @@ impl WriteState {
     /// Publishes a commit that the log holds already, and gives the writer on.
     pub(crate) fn replayed<S: PageSource>(mut self, shared: &Shared<S>, seq: u64) -> Result<Box<Writer>> {
         self.publish(shared, seq)?;
+        self.abort(&shared.store)?;
+        self.writer.sweep_retired(&shared.store.slab, &shared.registry, false);
         Ok(self.writer)
     }
 
@@ -185,7 +206,12 @@ impl WriteState {
 
     /// Commits a transaction that is too large for the log: it is durable when the checkpoint is.
     fn commit_by_checkpoint<S: PageSource>(&mut self, shared: &Shared<S>, seq: u64) -> Result<()> {
-        let candidate = Candidate { seq, catalog: self.base.catalog, tables: self.tables_after() };
+        let candidate = Candidate {
+            seq,
+            catalog: self.base.catalog,
+            tables: self.tables_after(),
+            dropped: self.changes.dropped.len(),
+        };
         let counts = (self.writer.delta_bytes, self.writer.delta_pages, self.writer.value_pages);
         let made = self.hand_over(shared, seq);
         let mut leavings = self.take_leavings(seq);
@@ -277,8 +303,13 @@ pub(crate) fn maintain<S: PageSource>(shared: &Shared<S>, writer: &mut Writer) {
     let due = writer.delta_bytes >= shared.limits.delta_bytes / 2
         || log_live >= shared.limits.log_bytes / 2
         || waiting_bytes > shared.limits.delta_bytes && waiting > end / 8;
-    if due && let Err(error) = checkpoint_now(shared, writer, LogAfter::Live) {
+    writer.patience = writer.patience.saturating_sub(1);
+    if due
+        && writer.patience == 0
+        && let Err(error) = checkpoint_now(shared, writer, LogAfter::Live)
+    {
         tracing::warn!(%error, "a checkpoint failed");
+        writer.patience = PATIENCE;
     }
     if let Err(error) = walk_cut_subtrees(shared, writer) {
         // A damaged page below a cut: its space stays unused, and nothing else is wrong.
@@ -295,7 +326,8 @@ pub(crate) fn checkpoint_now<S: PageSource>(
 ) -> Result<()> {
     shared.check_poison()?;
     let root = shared.registry.current();
-    let candidate = Candidate { seq: root.seq, catalog: root.catalog, tables: root.tables.clone() };
+    let candidate =
+        Candidate { seq: root.seq, catalog: root.catalog, tables: root.tables.clone(), dropped: 0 };
     match checkpoint::run(shared, writer, &candidate, log_after, &mut |_| Ok(())) {
         Ok(()) => Ok(()),
         Err(Failure::Refused(error)) => Err(error),
@@ -306,7 +338,8 @@ pub(crate) fn checkpoint_now<S: PageSource>(
     }
 }
 
-fn gauges<S: PageSource>(shared: &Shared<S>, writer: &Writer) {
+/// Brings the gauges of `stats` up to date.
+pub(crate) fn gauges<S: PageSource>(shared: &Shared<S>, writer: &Writer) {
     let counters = &shared.counters;
     Counters::set(&counters.delta_bytes, writer.delta_bytes);
     Counters::set(&counters.log_live_bytes, writer.wal.as_ref().map_or(0, Wal::live_bytes));

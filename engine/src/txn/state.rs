@@ -76,9 +76,9 @@ pub(crate) struct WriteState {
 
 impl WriteState {
     /// A transaction on the newest commit.
-    pub(crate) fn new<S: PageSource>(shared: &Shared<S>, writer: Box<Writer>) -> Self {
+    pub(crate) fn new<S: PageSource>(shared: &Shared<S>, mut writer: Box<Writer>) -> Self {
         let max = if shared.mode == Mode::Ephemeral { 0 } else { shared.limits.log_bytes as usize };
-        let changes = Changes { birth: writer.meta.checkpoint, ..Changes::default() };
+        let changes = Changes::new(writer.meta.checkpoint, std::mem::take(&mut writer.spare_pages));
         Self {
             writer,
             changes,
@@ -142,6 +142,11 @@ impl WriteState {
         (table.root, table.changed) = (None, true);
         self.log.drop_table(&name);
         Ok(())
+    }
+
+    /// The names of the tables opened or made, and whether each is there.
+    pub(crate) fn known_tables(&self) -> impl Iterator<Item = (&Arc<str>, &OpenTable)> {
+        self.by_name.iter().map(|(name, number)| (name, &self.tables[*number]))
     }
 
     /// The root of an open table.
@@ -317,6 +322,7 @@ impl WriteState {
     pub(crate) fn abort<S: PageSource>(&mut self, store: &Store<S>) -> Result<()> {
         self.changes.pages.freeze(0);
         self.changes.pages.rollback(&mut self.writer.descriptors.ids, &store.slab, 0);
+        self.writer.spare_pages = std::mem::take(&mut self.changes.pages);
         let runs = std::mem::take(&mut self.early).into_iter().chain(std::mem::take(&mut self.undone));
         for run in runs {
             self.writer.space()?.give_back(run)?;

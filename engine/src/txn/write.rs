@@ -35,6 +35,8 @@ pub struct WriteTxn<'db, S: PageSource> {
     state: RefCell<WriteState>,
     /// Whether the writer still has to be given back.
     open: bool,
+    /// Whether a commit is under way: seen set when dropped, it did not come to its end.
+    committing: bool,
     /// The gate knows its holder by thread.
     _not_send: PhantomData<*const ()>,
 }
@@ -50,7 +52,7 @@ pub struct Savepoint {
 impl<'db, S: PageSource> WriteTxn<'db, S> {
     pub(crate) fn new(shared: &'db Shared<S>, writer: Box<Writer>) -> Self {
         let state = RefCell::new(WriteState::new(shared, writer));
-        Self { shared, state, open: true, _not_send: PhantomData }
+        Self { shared, state, open: true, committing: false, _not_send: PhantomData }
     }
 
     /// The table with this name, which is created if it is not there. The name is at most a quarter page long.
@@ -108,12 +110,11 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
     pub fn tables(&self) -> Result<Vec<String>> {
         let state = self.usable()?;
         let mut names: BTreeSet<String> = list_tables(self.shared, &state.base)?.into_iter().collect();
-        for table in &state.tables {
+        for (name, table) in state.known_tables() {
             if table.root.is_some() {
-                names.insert(table.name.to_string());
-            } else if table.changed && !state.tables.iter().any(|t| t.root.is_some() && t.name == table.name)
-            {
-                names.remove(&*table.name);
+                names.insert(name.to_string());
+            } else {
+                names.remove(&**name);
             }
         }
         Ok(names.into_iter().collect())
@@ -150,12 +151,10 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
     /// whole or not at all. Any other error means that it is *not* committed: [`Error::DiskFull`],
     /// [`Error::TransactionFailed`], [`Error::Poisoned`], I/O errors.
     pub fn commit(mut self) -> Result<()> {
+        self.committing = true;
         let state = self.state.get_mut();
         let result = self.shared.check_poison().and_then(|()| state.commit(self.shared));
-        if result.is_ok() {
-            // Nothing is left to give back.
-            state.failed = false;
-        }
+        self.committing = false;
         result
     }
 
@@ -180,8 +179,10 @@ impl WriteState {
         if self.failed {
             return Err(Error::TransactionFailed);
         }
+        // Set meanwhile, so that a panic fails the transaction too.
+        self.failed = true;
         let result = step(self);
-        self.failed |= result.is_err();
+        self.failed = result.is_err();
         result
     }
 }
@@ -192,6 +193,10 @@ impl<S: PageSource> Drop for WriteTxn<'_, S> {
             return;
         }
         self.open = false;
+        if self.committing {
+            // A panic came through the commit: what the writer's state is now, nobody knows.
+            self.shared.poison(&Error::Internal("a commit was broken off by a panic"));
+        }
         let state = self.state.get_mut();
         if let Err(error) = state.abort(&self.shared.store) {
             self.shared.poison(&error);

@@ -1,15 +1,16 @@
 //! What whoever holds the writer's gate owns: all state that only writing needs.
 #![forbid(unsafe_code)]
 
-use crate::delta::Slab;
+use crate::delta::{EpochGuard, Slab};
 use crate::error::{Error, Result};
 use crate::free::{FreeSpace, Run};
 use crate::meta::Meta;
 use crate::root::Root;
 use crate::snapshot::Registry;
 use crate::tree::change::{Descriptors, Dropped};
+use crate::txn::pages::TxnPages;
 use crate::wal::Wal;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A delta page that no newer root reaches: who may still see it.
 #[derive(Clone, Copy, Debug)]
@@ -21,13 +22,25 @@ struct Retired {
     died: u64,
 }
 
+/// Commits after which old roots are let go of, if nothing else was due.
+const ROOTS_KEPT: u32 = 64;
+
 /// The writer's state.
 #[derive(Debug)]
 pub(crate) struct Writer {
     pub(crate) descriptors: Descriptors,
+    /// Those of them that have an image.
     retired: Vec<Retired>,
+    /// Those that have a home instead, and cost only their descriptor.
+    homed: Vec<Retired>,
     /// How long `retired` was after it was last looked through.
     retired_kept: usize,
+    /// Sweeps that were not due since the last one that was.
+    skipped: u32,
+    /// The memory of the last transaction's pages, to be used again.
+    pub(crate) spare_pages: TxnPages,
+    /// Commits to make before a checkpoint that was refused is tried again.
+    pub(crate) patience: u32,
     /// Bytes of the delta pages that the newest root reaches.
     pub(crate) delta_bytes: u64,
     /// Pages that those of them will take that are nodes.
@@ -38,8 +51,6 @@ pub(crate) struct Writer {
     pub(crate) space: Option<FreeSpace>,
     /// Extents that commits since the last checkpoint refer to, by first page.
     pub(crate) early: BTreeMap<u64, Run>,
-    /// Roots of cut subtrees that could not be walked.
-    pub(crate) unwalkable: BTreeSet<u64>,
     /// Made at the first commit that needs it.
     pub(crate) wal: Option<Wal>,
     /// The newest meta.
@@ -54,13 +65,16 @@ impl Writer {
         Self {
             descriptors: Descriptors::default(),
             retired: Vec::new(),
+            homed: Vec::new(),
             retired_kept: 0,
+            skipped: 0,
+            spare_pages: TxnPages::default(),
+            patience: 0,
             delta_bytes: 0,
             delta_pages: 0,
             value_pages: 0,
             space: None,
             early: BTreeMap::new(),
-            unwalkable: BTreeSet::new(),
             wal: None,
             seq: meta.seq,
             meta,
@@ -86,7 +100,7 @@ impl Writer {
     /// A descriptor whose page has a home: snapshots up to commit `seq` may still come to it.
     pub(crate) fn retire_homed(&mut self, id: u32, seq: u64) {
         let born = self.descriptors.born.get(id as usize).copied().unwrap_or(0);
-        self.retired.push(Retired { id, born, died: seq + 1 });
+        self.homed.push(Retired { id, born, died: seq + 1 });
     }
 
     /// What `dropped` means for the free space, once the commit is published: the next checkpoint is the first that
@@ -111,26 +125,35 @@ impl Writer {
         }
     }
 
-    /// Frees descriptors and images that no live snapshot can see. Looks through them only when they have doubled,
-    /// or when told to.
+    /// Frees descriptors and images that no live snapshot can see. Looks through them only when those with an image
+    /// have doubled, or when told to; lets go of old roots more often.
     pub(crate) fn sweep_retired(&mut self, slab: &Slab, registry: &Registry<Root>, now: bool) {
         if !now && self.retired.len() < 2 * self.retired_kept + 64 {
+            self.skipped += 1;
+            if self.skipped >= ROOTS_KEPT {
+                self.skipped = 0;
+                registry.collect();
+            }
             return;
         }
+        self.skipped = 0;
         registry.collect();
         let mut live = Vec::new();
         registry.live(&mut |root| live.push(root.seq));
         live.sort_unstable();
         let ids = &mut self.descriptors.ids;
-        self.retired.retain(|page| {
+        let mut seen = |page: &Retired| {
             let first = live.partition_point(|seq| *seq < page.born);
             let seen = live.get(first).is_some_and(|seq| *seq < page.died);
             if !seen {
                 ids.free(slab, page.id);
             }
             seen
-        });
+        };
+        self.retired.retain(&mut seen);
+        self.homed.retain(&mut seen);
         self.retired_kept = self.retired.len();
+        EpochGuard::enter().flush();
     }
 
     /// Makes pages free that no live snapshot can see any more; returns them.
