@@ -2,6 +2,7 @@
 //! that was acknowledged or one begun after it, under every backend; it is never an error.
 #![cfg(feature = "testing")]
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "test code: what fails here is to panic")]
 
 mod common;
 
@@ -12,7 +13,7 @@ use common::crashes::{Bounds, check_image, disk, plans, walk};
 use common::model::{Change, after};
 use common::run::{ACKED, Recorded, STARTED, Step, changes, commit, needle, record, script};
 use common::syncs::{Files, HEAD, LOG_HEADS, Which};
-use common::verify::{Allowed, check, shown};
+use common::verify::{Allowed, check, is_clean, shown};
 use common::{DB, Setup, TestSource};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -153,25 +154,27 @@ fn before_a_commit_is_acknowledged_its_bytes_were_synced() {
     let run = &*RUN;
     let files = Files::of(&run.ops);
     for (n, within) in commits(run) {
-        // Of a commit made by a checkpoint, the last thing that must be durable is the meta.
-        let (which, written) = match bytes_of(run, &files, Which::Log, n, &within) {
-            Some(at) => (Which::Log, at),
-            None => {
-                let pages = bytes_of(run, &files, Which::Db, n, &within).expect("its bytes are in the file");
-                let synced = synced_after(run, &files, Which::Db, pages, within.end).expect("its pages");
-                let meta =
-                    writes(run, Which::Db).into_iter().find(|(at, offset, _)| *at > synced && *offset < HEAD);
-                (Which::Db, meta.expect("a meta names them").0 + 1)
-            }
+        let acked = within.end;
+        let Some(record) = bytes_of(run, &files, Which::Log, n, &within) else {
+            // Made by a checkpoint: first its pages, then a meta that names them.
+            let pages = bytes_of(run, &files, Which::Db, n, &within).expect("its bytes are in the file");
+            let synced = synced_after(run, &files, Which::Db, pages, acked).expect("its pages are synced");
+            let is_meta = |(at, offset, _): &(usize, u64, u64)| *at > synced && *offset < HEAD;
+            let (first, ..) = writes(run, Which::Db).into_iter().find(is_meta).expect("a meta names them");
+            // Its copy follows it.
+            assert!(
+                synced_after(run, &files, Which::Db, first + 1, acked).is_some(),
+                "the meta of commit {n}"
+            );
+            continue;
         };
-        let synced = synced_after(run, &files, which, written, within.end);
-        assert!(synced.is_some(), "commit {n}, written at {written}, was acknowledged at {}", within.end);
-        // Large values were durable before the record that names them.
+        assert!(synced_after(run, &files, Which::Log, record, acked).is_some(), "the record of commit {n}");
         let large = writes(run, Which::Db)
             .into_iter()
-            .filter(|(at, offset, _)| within.contains(at) && *at < written && *offset >= HEAD);
-        if let (Which::Log, Some((last, ..))) = (which, large.last()) {
-            let synced = synced_after(run, &files, Which::Db, last, written);
+            .rev()
+            .find(|(at, offset, _)| within.contains(at) && *at < record && *offset >= HEAD);
+        if let Some((last, ..)) = large {
+            let synced = synced_after(run, &files, Which::Db, last, record);
             assert!(synced.is_some(), "the large values of commit {n} were not synced before its record");
         }
     }
@@ -196,7 +199,7 @@ fn goes_on<S: TestSource>(every: u64) {
     let mut count = 0;
     walk(&run.ops, Bounds::new(None), &[], &mut |crashes, bounds| {
         let seed = crashes.position() as u64;
-        if seed % every != 0 {
+        if !seed.is_multiple_of(every) {
             return Ok(());
         }
         let plan = CrashPlan::random(seed);
@@ -215,6 +218,7 @@ fn goes_on<S: TestSource>(every: u64) {
             return Ok(());
         };
         assert_eq!(seen, Some(number), "{plan:?}");
+        is_clean(&db).map_err(|e| format!("{plan:?}: {e}"))?;
         let mut history = run.history[..=number as usize].to_vec();
         let mut rng = Rng::new(seed);
         for n in number + 1..number + 6 {
@@ -223,6 +227,7 @@ fn goes_on<S: TestSource>(every: u64) {
             commit(&db, &changes).map_err(|e| format!("{plan:?}: commit {n}: {e}"))?;
             assert_eq!(shown(&db, &history)?, n);
         }
+        is_clean(&db).map_err(|e| format!("{plan:?}, five commits later: {e}"))?;
         db.close().map_err(|e| format!("{plan:?}: closing: {e}"))?;
         let newest = number + 5;
         let allowed = Allowed { commits: newest..=newest, absent: false };
@@ -245,7 +250,7 @@ fn what_recovered_goes_on() {
 
 #[test]
 fn a_log_that_grows_is_never_lost() {
-    let setup = Setup { page_size: 512, delta_size: 16 << 20, log_size: 4 << 20 };
+    let setup = Setup { page: 512, delta: 16 << 20, log: 4 << 20 };
     let value = |n: u64, i: u64| vec![(n * 7 + i) as u8; 60_000];
     let steps: Vec<Step> = (1..=24)
         .map(|n| {
@@ -259,7 +264,7 @@ fn a_log_that_grows_is_never_lost() {
     assert!(growths.count() >= 1, "the log grew");
     walk(&run.ops, Bounds::new(None), &[], &mut |crashes, bounds| {
         let seed = crashes.position() as u64;
-        let plan = if seed % 4 == 0 { CrashPlan::AllDropped } else { CrashPlan::random(seed) };
+        let plan = if seed.is_multiple_of(4) { CrashPlan::AllDropped } else { CrashPlan::random(seed) };
         check_image::<MemSource>(run.setup, crashes, &plan, &run.history, &bounds.allowed()).map(drop)
     })
     .unwrap();
@@ -267,7 +272,7 @@ fn a_log_that_grows_is_never_lost() {
 
 #[test]
 fn pages_of_4096_bytes_crash_as_well() {
-    let setup = Setup { page_size: 4096, delta_size: 256 << 10, log_size: 16 << 10 };
+    let setup = Setup { page: 4096, delta: 256 << 10, log: 16 << 10 };
     let run = record::<MemSource>(setup, &script(30, 2)).unwrap();
     crash_everywhere::<MemSource>(&run, 1, 1).unwrap();
 }

@@ -3,6 +3,7 @@
 //! what they are there to find.
 #![cfg(feature = "testing")]
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "test code: what fails here is to panic")]
 
 mod common;
 

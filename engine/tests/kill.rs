@@ -5,6 +5,7 @@
 //! writer and reports on its standard output.
 #![cfg(feature = "testing")]
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "test code: what fails here is to panic")]
 
 mod common;
 
@@ -13,7 +14,7 @@ use bifold_page_source::OsFs;
 use bifold_page_source::testing::pages::Rng;
 use common::model::{State, after};
 use common::run::{changes, commit};
-use common::verify::{Allowed, check_at};
+use common::verify::{Allowed, check_at, is_clean};
 use common::{Setup, TestSource};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -41,7 +42,7 @@ fn write_for_ever<S: TestSource>(path: &Path) {
     loop {
         n += 1;
         commit(&db, &changes_of(n)).unwrap();
-        if n % 40 == 0 {
+        if n.is_multiple_of(40) {
             db.checkpoint().unwrap();
         }
         if writeln!(out, "\n{SAYS}{n}").and_then(|()| out.flush()).is_err() {
@@ -90,39 +91,56 @@ fn kills<S: TestSource>(test: &str, rounds: u64) {
         return write_for_ever::<S>(&PathBuf::from(path));
     }
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("db");
+    let file = |name: &str| dir.path().join(name);
     let mut rng = Rng::new(0x4B11);
     let mut history = vec![State::new()];
+    let mut reported = 0;
     for round in 0..rounds {
         if round % 10 == 0 {
             // A new file now and then: creation is killed too.
             for name in ["db", "db-log"] {
-                let _ = std::fs::remove_file(dir.path().join(name));
+                let _ = std::fs::remove_file(file(name));
             }
             history.truncate(1);
         }
         let before = history.len() as u64 - 1;
-        let child = start(test, &path);
-        let (wait_for, pause) = match round % 10 {
-            // While it is created, opened or recovered.
-            0 | 5 => (0, Duration::from_micros(rng.below(30_000))),
-            _ => (rng.below(25), Duration::from_micros(rng.below(3_000))),
+        let child = start(test, &file("db"));
+        let (wait_for, pause) = match round % 5 {
+            // While the database is created, opened or recovered.
+            0 => (0, Duration::from_micros(rng.below(30_000))),
+            _ => (rng.below(40), Duration::from_micros(rng.below(3_000))),
         };
         let acked = kill_after(child, wait_for, pause).max(before);
+        reported += acked - before;
         // One commit may have been made and not yet been reported.
         for n in before + 1..=acked + 1 {
             history.push(after(&history[n as usize - 1], &changes_of(n)));
         }
+        // Every other time the next process finds what the killed one left: what is checked is a copy.
+        let path = if round % 2 == 0 { file("db") } else { copy(dir.path()) };
         let allowed = Allowed { commits: acked..=acked + 1, absent: acked == 0 };
-        let shown = check_at::<S>(SETUP, Arc::new(OsFs), &path, &history, &allowed)
-            .unwrap_or_else(|what| panic!("{}, round {round}: {what}", S::NAME));
-        let number = shown.map_or(0, |(db, number)| {
-            // Every other time recovery's work is closed, and otherwise it is killed with the process again.
-            drop(db);
-            number
-        });
+        let opened = check_at::<S>(SETUP, Arc::new(OsFs), &path, &history, &allowed);
+        let number = match opened {
+            Ok(Some((db, number))) => is_clean(&db).map(|()| number),
+            Ok(None) => Ok(0),
+            Err(what) => Err(what),
+        };
+        let number = number.unwrap_or_else(|what| panic!("{}, round {round}: {what}", S::NAME));
         history.truncate(number as usize + 1);
     }
+    assert!(reported > 5 * rounds, "{reported} commits were reported in all");
+}
+
+/// Copies the database and its log, as far as they are there; returns where the copy lies.
+fn copy(dir: &Path) -> PathBuf {
+    for name in ["", "-log"] {
+        let (from, to) = (dir.join(format!("db{name}")), dir.join(format!("copy{name}")));
+        let _ = std::fs::remove_file(&to);
+        if from.exists() {
+            std::fs::copy(from, to).unwrap();
+        }
+    }
+    dir.join("copy")
 }
 
 #[cfg(feature = "mmap")]

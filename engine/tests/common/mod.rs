@@ -1,5 +1,6 @@
 //! What the tests of crashes, kills and faults share: a model of the database's content, deterministic runs of it, and
 //! the comparison of what opens with what may have been.
+#![allow(clippy::unwrap_used, reason = "test code: what fails here is to panic")]
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of this")]
 
 pub(crate) mod crashes;
@@ -24,9 +25,7 @@ pub(crate) trait TestSource: PageSource {
 }
 
 impl TestSource for MemSource {
-    fn options() -> Self::Options {
-        Self::Options::default()
-    }
+    fn options() {}
 }
 
 #[cfg(feature = "mmap")]
@@ -49,14 +48,14 @@ impl TestSource for bifold::pool::Source {
 /// The options of a database that shape its file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
-    pub(crate) page_size: usize,
-    pub(crate) delta_size: u64,
-    pub(crate) log_size: u64,
+    pub(crate) page: usize,
+    pub(crate) delta: u64,
+    pub(crate) log: u64,
 }
 
 impl Setup {
     /// As small as can be: checkpoints every few commits, a log that wraps.
-    pub(crate) const SMALL: Self = Self { page_size: 512, delta_size: 64 << 10, log_size: 16 << 10 };
+    pub(crate) const SMALL: Self = Self { page: 512, delta: 64 << 10, log: 16 << 10 };
 
     pub(crate) fn builder<S: TestSource>(self, fs: Arc<dyn FileSystem>) -> Builder<S> {
         self.plain_builder().file_system(fs)
@@ -65,9 +64,9 @@ impl Setup {
     /// For a database on disk.
     pub(crate) fn plain_builder<S: TestSource>(self) -> Builder<S> {
         Db::<S>::builder()
-            .page_size(self.page_size)
-            .delta_size(self.delta_size)
-            .log_size(self.log_size)
+            .page_size(self.page)
+            .delta_size(self.delta)
+            .log_size(self.log)
             .file_id(7)
             .backend(S::options())
     }

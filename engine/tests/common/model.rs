@@ -63,7 +63,9 @@ impl Change {
 /// The state after some changes more.
 pub(crate) fn after(state: &State, changes: &[Change]) -> State {
     let mut state = state.clone();
-    changes.iter().for_each(|change| change.apply(&mut state));
+    for change in changes {
+        change.apply(&mut state);
+    }
     state
 }
 
@@ -83,7 +85,7 @@ pub(crate) fn difference<S: TestSource>(
             return Ok(Some(format!("{len} entries in {name:?} instead of {}", rows.len())));
         }
         let mut expected = rows.iter();
-        for entry in table.iter() {
+        for entry in &table {
             let (key, value) = entry?;
             if expected.next().is_none_or(|(k, v)| *k != key || **v != *value) {
                 let (key, len) = (String::from_utf8_lossy(&key), value.len());

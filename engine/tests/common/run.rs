@@ -1,9 +1,9 @@
 //! Deterministic runs of a database, recorded: everything that a commit, a checkpoint, opening and closing can do to
 //! the files, at sizes at which it happens often.
 
-use super::model::{Change, State, after};
+use super::model::{Change, State, after, difference};
 use super::{DB, Setup, TestSource};
-use bifold::{Db, Error};
+use bifold::{Db, Error, ReadTxn};
 use bifold_page_source::testing::pages::Rng;
 use bifold_page_source::testing::{Image, Op, RecordingFs};
 use bifold_page_source::{Access, FileSystem, MemFs};
@@ -24,7 +24,11 @@ pub(crate) enum Step {
     Commit(Vec<Change>),
     /// The same, and then dropped without a commit.
     Abort(Vec<Change>),
+    /// Commits the first changes; the second are made after a savepoint and rolled back.
+    Rollback(Vec<Change>, Vec<Change>),
     Checkpoint,
+    /// Begins to read; the reader stays until the database is closed, and then still sees what it saw.
+    Hold,
     /// Closes and opens.
     Reopen,
 }
@@ -136,42 +140,77 @@ pub(crate) fn go_on<S: TestSource>(
     script: &[Step],
 ) -> Result<u64, Error> {
     let mut checkpoints = 0;
-    let close = |db: Db<S>, newest: u64| -> Result<(), Error> {
-        db.close()?;
-        fs.mark(CLOSED, newest);
-        Ok(())
-    };
+    let mut readers = Vec::new();
     for step in script {
         let newest = history.len() as u64 - 1;
         match step {
-            Step::Commit(changes) => {
-                fs.mark(STARTED, newest + 1);
-                // Before the attempt: a crash may show it though it failed.
-                history.push(after(&history[newest as usize], changes));
-                commit(&db, changes)?;
-                fs.mark(ACKED, newest + 1);
+            Step::Commit(changes) => attempt(fs, history, changes, || commit(&db, changes))?,
+            Step::Rollback(changes, more) => {
+                attempt(fs, history, changes, || commit_part(&db, changes, more))?;
             }
             Step::Abort(changes) => {
                 let txn = db.write()?;
                 changes.iter().try_for_each(|change| change.perform(&txn))?;
             }
             Step::Checkpoint => db.checkpoint()?,
+            Step::Hold => readers.push(db.read_owned()?),
             Step::Reopen => {
                 checkpoints += db.stats().checkpoints;
-                close(db, newest)?;
+                release(&mut readers, history)?;
+                db.close()?;
+                fs.mark(CLOSED, newest);
                 db = setup.builder(Arc::new(fs.clone())).open(DB)?;
                 fs.mark(OPENED, newest);
             }
         }
     }
     checkpoints += db.stats().checkpoints;
-    close(db, history.len() as u64 - 1)?;
+    release(&mut readers, history)?;
+    db.close()?;
+    fs.mark(CLOSED, history.len() as u64 - 1);
     Ok(checkpoints)
+}
+
+/// Makes the next commit, between its marks.
+fn attempt(
+    fs: &RecordingFs,
+    history: &mut Vec<State>,
+    changes: &[Change],
+    commit: impl FnOnce() -> Result<(), Error>,
+) -> Result<(), Error> {
+    let number = history.len() as u64;
+    fs.mark(STARTED, number);
+    // Before the attempt: a crash may show it though it failed.
+    history.push(after(&history[number as usize - 1], changes));
+    commit()?;
+    fs.mark(ACKED, number);
+    Ok(())
+}
+
+/// Ends read transactions, each of which still sees what it saw when it began.
+fn release<S: TestSource>(readers: &mut Vec<ReadTxn<'static, S>>, history: &[State]) -> Result<(), Error> {
+    for reader in readers.drain(..) {
+        let number = reader.commit_number();
+        assert_eq!(difference(&reader, &history[number as usize])?, None, "a reader of commit {number}");
+    }
+    Ok(())
 }
 
 /// Makes the changes in one transaction.
 pub(crate) fn commit<S: TestSource>(db: &Db<S>, changes: &[Change]) -> Result<(), Error> {
     let txn = db.write()?;
     changes.iter().try_for_each(|change| change.perform(&txn))?;
+    txn.commit()
+}
+
+/// Makes the changes, and more which are rolled back, in one transaction.
+fn commit_part<S: TestSource>(db: &Db<S>, changes: &[Change], more: &[Change]) -> Result<(), Error> {
+    let txn = db.write()?;
+    let half = changes.len() / 2;
+    changes[..half].iter().try_for_each(|change| change.perform(&txn))?;
+    let savepoint = txn.savepoint()?;
+    more.iter().try_for_each(|change| change.perform(&txn))?;
+    txn.rollback_to(&savepoint)?;
+    changes[half..].iter().try_for_each(|change| change.perform(&txn))?;
     txn.commit()
 }

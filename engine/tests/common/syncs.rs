@@ -100,9 +100,9 @@ pub(crate) fn syncs(ops: &[Op]) -> Vec<(usize, Sync)> {
             Op::Create { path: Some(_), .. } => creating_log = true,
             Op::Write { file, offset, bytes } if files.which(*file) == Some(Which::Db) => {
                 if *offset < HEAD {
-                    pending.meta = true
+                    pending.meta = true;
                 } else {
-                    pending.pages = true
+                    pending.pages = true;
                 }
                 len = len.max(offset + bytes.len() as u64);
             }

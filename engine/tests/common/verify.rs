@@ -42,6 +42,12 @@ pub(crate) fn shown<S: TestSource>(db: &Db<S>, history: &[State]) -> Result<u64,
     }
 }
 
+/// Whether the database's own check finds it whole: pages, tables' counts, and that every page is in use or free.
+pub(crate) fn is_clean<S: TestSource>(db: &Db<S>) -> Result<(), String> {
+    let report = db.check().map_err(|e| format!("checking: {e}"))?;
+    if report.is_clean() { Ok(()) } else { Err(format!("the check found {:?}", report.faults)) }
+}
+
 /// Opens what is on `fs` and compares it with what it may be. Returns the database, still open, and which commit it
 /// shows; `None` if there is none and may be none.
 pub(crate) fn check<S: TestSource>(
