@@ -111,15 +111,17 @@ fn live<S: TestSource>(
 
 fn life(seed: u64) -> Result<(), String> {
     let mut rng = Rng::new(seed);
-    let setup = Setup {
-        page: [512, 512, 1024, 4096][rng.below(4) as usize],
-        delta: [2 << 20, 4 << 20, 8 << 20][rng.below(3) as usize],
-        log: [16 << 10, 64 << 10, 256 << 10][rng.below(3) as usize],
-    };
+    let page = [512, 512, 1024, 4096][rng.below(4) as usize];
     let mut image = Image::new();
     let mut history = vec![State::new()];
     let mut bounds = Bounds::new(None);
     for round in 0..8 {
+        // Whoever opens may have other options than whoever wrote.
+        let setup = Setup {
+            page,
+            delta: [2 << 20, 4 << 20, 8 << 20][rng.below(3) as usize],
+            log: [16 << 10, 64 << 10, 256 << 10][rng.below(3) as usize],
+        };
         let (image_now, bounds, history) = (std::mem::take(&mut image), &mut bounds, &mut history);
         let rng = &mut rng;
         let left = match rng.below(3) {

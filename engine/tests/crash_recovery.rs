@@ -89,12 +89,12 @@ fn what_a_recovery_has_shown_survives_a_second_crash() {
     crash_recovery::<bifold::pool::Source>(29, 85);
 }
 
-/// Lets the `k`-th sync of a run fail. The process gives up, another one opens what the page cache shows, goes on, and
-/// only then the power fails. `None` if there are fewer syncs.
-fn fail_sync(k: u64) -> Result<Option<u64>, String> {
+/// Lets one call of a run fail. The process gives up, another one opens what the page cache shows, goes on, and only then
+/// the power fails. `None` if the run ends before that call.
+fn fail_call(fault: Fault) -> Result<Option<u64>, String> {
     let faults = FaultFs::new(Arc::new(MemFs::new()));
     let fs = RecordingFs::new(Arc::new(faults.clone()));
-    faults.fail(Fault::new(OpKind::Sync).after(k));
+    faults.fail(fault);
     let mut history = vec![State::new()];
     let setup = Setup::SMALL;
     let seam = || Arc::new(fs.clone());
@@ -112,7 +112,7 @@ fn fail_sync(k: u64) -> Result<Option<u64>, String> {
     // The error may have been only logged, then by closing or by the next write.
     if let Some(error) = failed {
         let expected = matches!(error, Error::Io { .. } | Error::OutcomeUnknown(_) | Error::Poisoned(_));
-        assert!(expected, "sync {k}: {error}");
+        assert!(expected, "{error}");
     }
     faults.heal();
 
@@ -126,24 +126,34 @@ fn fail_sync(k: u64) -> Result<Option<u64>, String> {
     let Some((db, number)) = opened else { return Ok(Some(0)) };
     fs.mark(OPENED, number);
     history.truncate(number as usize + 1);
-    let steps = more(number, 2, &mut Rng::new(k));
+    let steps = more(number, 2, &mut Rng::new(from as u64));
     go_on(&fs, setup, db, &mut history, &steps).map_err(|e| format!("going on: {e}"))?;
     let ops = fs.ops();
     let shown = ops.iter().rposition(|op| matches!(op, Op::Mark { what: OPENED, .. })).unwrap();
     crash_again::<MemSource>(&ops, shown.max(from), Bounds::new(None), &history, 1).map(Some)
 }
 
-#[test]
-fn a_sync_that_failed_once_loses_nothing_that_is_shown_later() {
+/// Lets the calls of a kind fail, one in each run.
+fn fail_each(stride: usize, fault: impl Fn(u64) -> Fault) {
     let mut images = 0;
-    for k in 0.. {
-        match fail_sync(k) {
+    for k in (0..).step_by(stride) {
+        match fail_call(fault(k)) {
             Ok(Some(more)) => images += more,
             Ok(None) => break,
-            Err(what) => panic!("sync {k} failed: {what}"),
+            Err(what) => panic!("{:?}: {what}", fault(k)),
         }
     }
-    assert!(images > 1000, "{images} images");
+    assert!(images > 500, "{images} images");
+}
+
+#[test]
+fn a_sync_that_failed_once_loses_nothing_that_is_shown_later() {
+    fail_each(1, |k| Fault::new(OpKind::Sync).after(k));
+}
+
+#[test]
+fn a_write_that_was_torn_loses_nothing_that_is_shown_later() {
+    fail_each(7, |k| Fault::new(OpKind::Write).after(k).torn_after(k % 3));
 }
 
 /// The log of a run that ended at an entry by the death of its process, with what another did afterwards to the same
