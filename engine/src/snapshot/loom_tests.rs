@@ -1,5 +1,5 @@
 //! Models of the registry, explored by loom over all orders that the memory model allows:
-//! `RUSTFLAGS="--cfg loom" cargo test -p bifold --lib --release loom_`.
+//! `RUSTFLAGS="--cfg loom" cargo test -p bifold --release --no-default-features --test loom`.
 //!
 //! Each version of the root stands for a page that only it reaches. Whoever holds the root reads the page, and the
 //! writer overwrites the page as soon as it is told that nobody holds the root. Page and root are loom cells: an
