@@ -65,6 +65,8 @@ macro_rules! aliases {
 }
 
 mod checkpoint;
+#[cfg(doctest)]
+mod compile_checks;
 mod db;
 mod delta;
 mod error;

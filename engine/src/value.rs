@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::extent;
 use crate::node::Node;
-use crate::tree::access::Access;
+use crate::tree::access::{Access, Alive};
 use crate::tree::gap::OUTSIDE;
 use crate::walk::{Held, damaged_node};
 use crate::word::{Target, Word};
@@ -22,6 +22,7 @@ use std::ops::{Deref, Range};
 /// whatever is changed later.
 pub struct Value<'t, S: PageSource + 't> {
     bytes: Bytes<'t, S>,
+    _alive: Alive<'t>,
 }
 
 enum Bytes<'t, S: PageSource + 't> {
@@ -34,6 +35,10 @@ enum Bytes<'t, S: PageSource + 't> {
 }
 
 impl<'t, S: PageSource> Value<'t, S> {
+    fn new(bytes: Bytes<'t, S>) -> Self {
+        Self { bytes, _alive: Alive::new() }
+    }
+
     /// The value of entry `index` of `leaf`, wherever it lies.
     pub(crate) fn of_entry<A: Access<'t, S>>(access: &A, leaf: Held<'t, S>, index: usize) -> Result<Self> {
         let node = leaf.node();
@@ -51,7 +56,7 @@ impl<'t, S: PageSource> Value<'t, S> {
         if leaf.bytes().get(range.clone()).is_none() {
             return Err(damaged_node(&leaf.node(), OUTSIDE));
         }
-        Ok(Self { bytes: Bytes::Leaf(leaf, range) })
+        Ok(Self::new(Bytes::Leaf(leaf, range)))
     }
 
     /// A large value.
@@ -78,13 +83,13 @@ impl<'t, S: PageSource> Value<'t, S> {
             if image.bytes().len() as u64 != large.len {
                 return Err(Error::Internal("a large value is not as long as its leaf says"));
             }
-            return Ok(Self { bytes: Bytes::Image(image) });
+            return Ok(Self::new(Bytes::Image(image)));
         }
         let first = page.ok_or(Error::Internal("a large value is nowhere"))?;
         let store = access.store();
         let span =
             extent::read_span(&store.source, store.file_id, store.page_size, first, large.len, 0..large.len)?;
-        Ok(Self { bytes: Bytes::Span(span) })
+        Ok(Self::new(Bytes::Span(span)))
     }
 }
 
@@ -163,7 +168,7 @@ where
             Bytes::Span(span) => Bytes::Span(span.clone()),
             Bytes::Image(image) => Bytes::Image(image.clone()),
         };
-        Self { bytes }
+        Self::new(bytes)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::root::TreeRoot;
 use crate::walk::{Store, Walk};
 use bifold_page_source::PageSource;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// The way from a cursor to its transaction. Private, so that cursors and scans are made by transactions alone.
 pub(crate) trait Access<'t, S: PageSource + 't> {
@@ -27,6 +28,24 @@ pub(crate) trait Access<'t, S: PageSource + 't> {
     /// A number that differs from what it was whenever entries may have moved or references may have become stale
     /// since. Constant in a read transaction.
     fn version(&self) -> u64;
+}
+
+/// Part of every guard and cursor: what `'t` borrows is in use until it is dropped.
+///
+/// A guard of the mapping is a plain reference, which the borrow checker would let go of after its last use, and one
+/// of the pool is not; so a guard left in scope at a commit would compile under one backend only.
+#[derive(Clone)]
+pub(crate) struct Alive<'t>(PhantomData<&'t ()>);
+
+impl Alive<'_> {
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl Drop for Alive<'_> {
+    #[inline]
+    fn drop(&mut self) {}
 }
 
 /// A tree as one snapshot shows it.

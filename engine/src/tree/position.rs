@@ -5,7 +5,7 @@
 //! stays failed with that error until it is sought anew, so no subtree is ever skipped.
 #![forbid(unsafe_code)]
 
-use super::access::Access;
+use super::access::{Access, Alive};
 use super::gap::{Gap, OUTSIDE, check_branch, check_leaf, child_at, child_for, search};
 use super::read_ahead::ReadAhead;
 use crate::error::{Error, Result};
@@ -76,6 +76,7 @@ pub(crate) struct Position<'t, S: PageSource> {
     version: u64,
     failed: Option<Error>,
     ahead: ReadAhead,
+    _alive: Alive<'t>,
 }
 
 impl<'t, S: PageSource> Position<'t, S> {
@@ -95,6 +96,7 @@ impl<'t, S: PageSource> Position<'t, S> {
             version: 0,
             failed: None,
             ahead: ReadAhead::new(),
+            _alive: Alive::new(),
         }
     }
 

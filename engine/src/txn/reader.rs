@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::extent;
-use crate::tree::access::Access;
+use crate::tree::access::{Access, Alive};
 use crate::value::{Large, Value};
 use crate::walk::{Held, Store};
 use bifold_page_source::{PageRef, PageSource};
@@ -21,6 +21,7 @@ pub struct ValueReader<'t, S: PageSource + 't> {
     from: From<'t, S>,
     len: u64,
     at: u64,
+    _alive: Alive<'t>,
 }
 
 enum From<'t, S: PageSource + 't> {
@@ -38,11 +39,11 @@ impl<'t, S: PageSource> ValueReader<'t, S> {
             let large = Large::parse(&node, index)?;
             if let Some(first) = access.with(|walk| walk.on_file(large.word))? {
                 let from = From::Extent { store: access.store(), first, window: None };
-                return Ok(Self { from, len: large.len, at: 0 });
+                return Ok(Self { from, len: large.len, at: 0, _alive: Alive::new() });
             }
         }
         let value = Value::of_entry(access, leaf, index)?;
-        Ok(Self { len: value.len() as u64, from: From::Value(value), at: 0 })
+        Ok(Self { len: value.len() as u64, from: From::Value(value), at: 0, _alive: Alive::new() })
     }
 
     /// The value's length in bytes.

@@ -2,7 +2,10 @@
 #![forbid(unsafe_code)]
 
 use super::{Backend, assert_clean, bytes, fresh};
-use bifold::Error;
+use bifold::access::ReadAccess;
+use bifold::{
+    Builder, Cursor, Db, Error, Keys, PageSource, ReadTxn, Savepoint, Scan, Table, Value, ValueReader,
+};
 use std::mem;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -63,7 +66,26 @@ pub fn readers_in_many_threads_beside_a_writer<B: Backend>() {
     assert_clean(&db);
 }
 
+fn is_send<T: Send>() {}
+fn is_send_and_sync<T: Send + Sync>() {}
+
+/// What may go to another thread, and what may be shared: a matter of types.
+fn types_of_reading_are_send<S: PageSource>() {
+    is_send_and_sync::<Db<S>>();
+    is_send_and_sync::<Builder<S>>();
+    is_send_and_sync::<ReadTxn<'_, S>>();
+    is_send_and_sync::<Table<'_, S, ReadAccess<'_, S>>>();
+    is_send_and_sync::<Value<'_, S>>();
+    is_send::<ValueReader<'_, S>>();
+    is_send::<Cursor<'_, S, ReadAccess<'_, S>>>();
+    is_send::<Scan<'_, S, ReadAccess<'_, S>>>();
+    is_send::<Keys<'_, S, ReadAccess<'_, S>>>();
+    is_send_and_sync::<Savepoint>();
+    is_send_and_sync::<Error>();
+}
+
 pub fn transactions_move_between_threads<B: Backend>() {
+    types_of_reading_are_send::<B::Source>();
     let db = fresh::<B>();
     db.update(|txn| {
         let table = txn.table("t")?;
