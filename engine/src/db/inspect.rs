@@ -592,3 +592,7 @@ impl<'a, S: PageSource> Inspection<'a, S> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "inspect_tests.rs"]
+mod tests;
