@@ -318,6 +318,17 @@ pub(crate) fn maintain<S: PageSource>(shared: &Shared<S>, writer: &mut Writer) {
     gauges(shared, writer);
 }
 
+/// After a transaction that was too large: what others had left in the delta goes, so that one that fits alone has
+/// room when it is tried again.
+pub(crate) fn make_room<S: PageSource>(shared: &Shared<S>, writer: &mut Writer) {
+    if writer.delta_bytes > 0
+        && let Err(error) = checkpoint_now(shared, writer, LogAfter::Live)
+    {
+        tracing::warn!(%error, "a checkpoint failed");
+    }
+    gauges(shared, writer);
+}
+
 /// Checkpoints what is committed.
 pub(crate) fn checkpoint_now<S: PageSource>(
     shared: &Shared<S>,

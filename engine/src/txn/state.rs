@@ -70,6 +70,8 @@ pub(crate) struct WriteState {
     pub(crate) unbounded: bool,
     /// A call failed half-way.
     pub(crate) failed: bool,
+    /// It did because the delta had no room.
+    pub(crate) too_large: bool,
     /// The newest commit: where this transaction starts from.
     pub(crate) base: Arc<Root>,
 }
@@ -92,6 +94,7 @@ impl WriteState {
             number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             unbounded: false,
             failed: false,
+            too_large: false,
             base: shared.registry.current(),
         }
     }

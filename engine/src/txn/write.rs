@@ -183,6 +183,7 @@ impl WriteState {
         self.failed = true;
         let result = step(self);
         self.failed = result.is_err();
+        self.too_large |= matches!(result, Err(Error::TransactionTooLarge { .. }));
         result
     }
 }
@@ -200,6 +201,9 @@ impl<S: PageSource> Drop for WriteTxn<'_, S> {
         let state = self.state.get_mut();
         if let Err(error) = state.abort(&self.shared.store) {
             self.shared.poison(&error);
+        }
+        if state.too_large {
+            super::commit::make_room(self.shared, &mut state.writer);
         }
         let meta = state.writer.meta.clone();
         let writer = std::mem::replace(&mut state.writer, Box::new(Writer::new(meta)));

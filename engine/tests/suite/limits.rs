@@ -27,6 +27,25 @@ pub fn a_transaction_too_large_names_the_option<B: Backend>() {
     assert_clean(&db);
 }
 
+/// What earlier transactions left in the delta takes room too, but not for ever.
+pub fn a_transaction_that_fits_alone_fails_once_at_most<B: Backend>() {
+    let db = builder::<B>(&MemFs::new()).delta_size(64 << 10).open(PATH).unwrap();
+    let fill = |table: &str, count: u32| {
+        db.update(|txn| {
+            let table = txn.table(table)?;
+            (0..count).try_for_each(|i| table.insert(i.to_be_bytes(), [1; 100]))
+        })
+    };
+    // Not quite what makes a checkpoint by itself.
+    fill("small", 200).unwrap();
+    assert_eq!(db.stats().checkpoints, 0);
+    assert!(matches!(fill("large", 240), Err(Error::TransactionTooLarge { .. })));
+    for _ in 0..3 {
+        fill("large", 240).unwrap();
+    }
+    assert_clean(&db);
+}
+
 pub fn a_transaction_too_large_for_the_log_commits_by_checkpoint<B: Backend>() {
     let fs = MemFs::new();
     let db = builder::<B>(&fs).log_size(16 << 10).open(PATH).unwrap();

@@ -116,6 +116,7 @@ macro_rules! suite {
             }
             limits {
                 a_transaction_too_large_names_the_option
+                a_transaction_that_fits_alone_fails_once_at_most
                 a_transaction_too_large_for_the_log_commits_by_checkpoint
                 values_too_large_for_the_log
                 options_out_of_bounds_are_refused
