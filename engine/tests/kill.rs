@@ -3,7 +3,7 @@
 //!
 //! The test starts itself as the process to be killed: `CHILD` names the backend, and then the test of that name is the
 //! writer and reports on its standard output.
-#![cfg(feature = "testing")]
+#![cfg(all(feature = "testing", any(feature = "mmap", feature = "buffer-pool")))]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "test code: what fails here is to panic")]
 

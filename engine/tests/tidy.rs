@@ -1,6 +1,8 @@
 //! The rules of style that a machine can hold: sizes of files and functions, where `unsafe` may be, what every module
 //! and every `unsafe` block must say. Test modules are left out of the sizes.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

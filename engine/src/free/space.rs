@@ -129,12 +129,6 @@ impl FreeSpace {
         self.free.pages()
     }
 
-    /// The longest contiguous run that may be handed out without growing the file, in pages.
-    #[cfg(test)]
-    pub(crate) fn longest_free(&self) -> u64 {
-        self.free.longest()
-    }
-
     /// Whether a page may be handed out.
     #[cfg(test)]
     pub(crate) fn is_free(&self, page: u64) -> bool {
