@@ -126,6 +126,7 @@ macro_rules! suite {
                 random_operations_agree_with_a_sorted_map
                 tall_trees_agree_with_a_sorted_map
                 large_values_agree_with_a_sorted_map
+                transactions_without_room_fail_as_a_whole
             }
             opening {
                 a_closed_database_is_one_file

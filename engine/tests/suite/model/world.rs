@@ -20,7 +20,7 @@ pub struct World<B: Backend> {
     snapshots: Vec<(ReadTxn<'static, B::Source>, Tables)>,
 }
 
-fn name(table: u8) -> String {
+pub fn name(table: u8) -> String {
     format!("table {table}")
 }
 
@@ -314,7 +314,7 @@ impl<'t, S: PageSource> Open<'t, S> {
     }
 }
 
-fn inside(key: &Key, a: &Bound<Key>, b: &Bound<Key>) -> bool {
+pub fn inside(key: &Key, a: &Bound<Key>, b: &Bound<Key>) -> bool {
     let behind = match a {
         Bound::Included(a) => key >= a,
         Bound::Excluded(a) => key > a,
@@ -381,7 +381,7 @@ macro_rules! reads {
 reads!(read, verify, TableMut<'_, S>);
 reads!(read_snapshot, verify_snapshot, Table<'_, S, bifold::access::ReadAccess<'_, S>>);
 
-fn verify_all<S: PageSource>(txn: &ReadTxn<'_, S>, tables: &Tables) {
+pub fn verify_all<S: PageSource>(txn: &ReadTxn<'_, S>, tables: &Tables) {
     assert!(txn.tables().unwrap().iter().eq(tables.keys()));
     for (name, map) in tables {
         let table = txn.table(name).unwrap();
