@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The kernel takes at most this many buffers in one vectored call (`UIO_MAXIOV`).
 const BUFFERS_PER_CALL: usize = 1024;
@@ -24,12 +24,14 @@ pub(crate) struct OsFile {
     file: std::fs::File,
     /// The name it was given until it is published, where the file system knows no unnamed files.
     temporary: Option<PathBuf>,
+    /// Whether this handle has locked the file.
+    locked: AtomicBool,
 }
 
 impl OsFile {
     /// A file over an open descriptor.
     pub(crate) fn from_fd(fd: OwnedFd) -> Self {
-        Self { file: fd.into(), temporary: None }
+        Self { file: fd.into(), temporary: None, locked: AtomicBool::new(false) }
     }
 
     fn reopen(&self, flags: OFlags) -> io::Result<OwnedFd> {
@@ -45,6 +47,11 @@ impl OsFile {
 
 impl Drop for OsFile {
     fn drop(&mut self) {
+        if *self.locked.get_mut() {
+            // Closing would do, were there no other descriptor: a child that another thread forked a moment ago, and
+            // that has not come to its exec, has one, and would keep the lock.
+            let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+        }
         // Only a file that never got its name still has this one; a second removal finds nothing.
         if let Some(path) = &self.temporary {
             let _ = std::fs::remove_file(path);
@@ -135,7 +142,10 @@ impl File for OsFile {
             LockKind::Exclusive => FlockOperation::NonBlockingLockExclusive,
         };
         match rustix::fs::flock(&self.file, op) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.locked.store(true, Ordering::Relaxed);
+                Ok(true)
+            }
             Err(Errno::WOULDBLOCK) => Ok(false),
             Err(e) => Err(e.into()),
         }
@@ -205,7 +215,7 @@ impl FileSystem for OsFs {
         let temporary = temporary_name(path);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let fd = rustix::fs::open(&temporary, flags, Mode::from_raw_mode(0o666))?;
-        Ok(Arc::new(OsFile { file: fd.into(), temporary: Some(temporary) }))
+        Ok(Arc::new(OsFile { file: fd.into(), temporary: Some(temporary), locked: AtomicBool::new(false) }))
     }
 
     fn publish(&self, file: &dyn File, path: &Path) -> io::Result<()> {

@@ -147,3 +147,18 @@ fn a_file_in_memory_is_none_of_the_systems() {
     let dir = tempfile::tempdir().unwrap();
     assert!(OsFs.publish(&*file, &dir.path().join("x")).is_err());
 }
+
+#[test]
+fn a_lock_ends_with_its_handle_even_if_a_child_inherited_the_descriptor() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    let first = OsFs.create_new(&path).unwrap();
+    assert!(first.lock(LockKind::Exclusive).unwrap());
+    // What a child has between fork and exec.
+    let inherited = first.fd().unwrap().try_clone_to_owned().unwrap();
+    let second = OsFs.open(&path, Access::ReadWrite).unwrap();
+    assert!(!second.lock(LockKind::Shared).unwrap());
+    drop(first);
+    assert!(second.lock(LockKind::Exclusive).unwrap());
+    drop(inherited);
+}
