@@ -7,7 +7,7 @@ use crate::epoch::Participant;
 use crate::pin::{FramePin, PoolPin};
 use crate::shared::{Loaded, Shared, matches};
 use crate::word::Word;
-use bifold_page_source::{Error, PageId, PageRef, Result, Visit};
+use bifold_page_source::{Error, PageId, PageRef, Result, Visit, prefetch_held, prefetch_viewed};
 use std::sync::Arc;
 
 /// One operation's scope. A resident page costs a load of its word and no atomic read-modify-write; a miss leaves
@@ -62,6 +62,8 @@ impl<'s> PoolVisit<'s> {
             let Some((seen, word)) = access::find(&shared.memory, page, &self.inside) else {
                 break Pinning::Absent;
             };
+            // Before the count goes up: no load overtakes that.
+            prefetch_held(access::seen(&shared.memory, seen, &self.inside));
             if word.pins() == 0 && !credit {
                 credit = shared.credits.take();
             }
@@ -108,6 +110,7 @@ impl<'s> Visit for PoolVisit<'s> {
             },
         };
         let bytes = access::seen(&self.shared.memory, seen, &self.inside);
+        prefetch_viewed(bytes);
         matches(at, bytes)?;
         Ok(bytes)
     }

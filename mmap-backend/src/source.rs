@@ -13,7 +13,7 @@ use crate::options::Options;
 use bifold_page_source::sync::Mutex;
 use bifold_page_source::{
     CHUNK_SIZE, ChunkCheck, Error, File, PageId, PageRef, PageSource, PageWrite, Result, SourceConfig,
-    SourceStats, Visit, verify_page, write_pages,
+    SourceStats, Visit, prefetch_held, prefetch_viewed, verify_page, write_pages,
 };
 use std::io;
 use std::ops::Range;
@@ -66,22 +66,23 @@ impl<'s> Visit for MmapVisit<'s> {
 
     #[inline]
     fn view(&mut self, page: PageRef) -> Result<&[u8]> {
-        self.source.page(page)
+        self.source.page(page, prefetch_viewed)
     }
 
     #[inline]
     fn hold(&mut self, page: PageRef) -> Result<&'s [u8]> {
-        self.source.page(page)
+        self.source.page(page, prefetch_held)
     }
 }
 
 impl MmapSource {
     #[inline]
-    fn page(&self, at: PageRef) -> Result<&[u8]> {
+    fn page(&self, at: PageRef, prefetch: impl FnOnce(&[u8])) -> Result<&[u8]> {
         let size = self.config.page_size;
         let Some(bytes) = self.map.slice(at.page().offset(size), size.bytes()) else {
             return Err(Error::Corrupt { page: at.page(), what: BEYOND });
         };
+        prefetch(bytes);
         let stored = bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
         if self.pages.contains(at.page().get()) && at.matches(stored) {
             return Ok(bytes);
@@ -192,7 +193,7 @@ impl PageSource for MmapSource {
         if pages.len() > 1 {
             self.warm(pages);
         }
-        pages.iter().enumerate().try_for_each(|(i, page)| f(i, self.page(*page)?))
+        pages.iter().enumerate().try_for_each(|(i, page)| f(i, self.page(*page, prefetch_held)?))
     }
 
     fn prefetch(&self, pages: &[PageRef]) {

@@ -28,12 +28,14 @@
 
 mod build;
 mod edit;
+mod key_buf;
 mod layout;
 mod read;
 mod validate;
 
 pub(crate) use build::{Items, Packing, pack};
 pub(crate) use edit::{EditError, NodeMut};
+pub(crate) use key_buf::KeyBuf;
 pub(crate) use layout::{
     HEADER, KIND_EXTENT, KIND_FREE_MAP, birth_of, clear_place, inline_max, key_max, kind_of, set_birth,
     set_header,

@@ -2,11 +2,13 @@
 //! was validated gives `None` (the caller reports damage) and never undefined behaviour.
 #![forbid(unsafe_code)]
 
+use super::key_buf::KeyBuf;
 use super::layout::{
     AT_COUNT, AT_DEAD, AT_HEAP, AT_PREFIX, BRANCH_FIXED, HEADER, HINT, KIND_BRANCH, KIND_LEAF, LEAF_FIXED,
     birth_of, get_u16, get_u64, get_varint, hint_of, kind_of, level_of,
 };
 use crate::word::Word;
+use bifold_page_source::prefetch_line;
 use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::atomic::{self, AtomicU64};
@@ -83,7 +85,8 @@ impl<'a> Node<'a> {
         birth_of(self.bytes)
     }
 
-    pub(super) fn prefix_len(&self) -> usize {
+    #[inline]
+    pub(crate) fn prefix_len(&self) -> usize {
         get_u16(self.bytes, AT_PREFIX)
     }
 
@@ -133,6 +136,9 @@ impl<'a> Node<'a> {
         }
         let at = self.slot(count, index)?;
         let hint = self.hint(index)?;
+        // Its beginning says where the value lies, and is waited for: a value of a hundred bytes lies in the next two.
+        prefetch_line(self.bytes, at + 64);
+        prefetch_line(self.bytes, at + 128);
         if self.is_leaf() {
             let (head, at) = get_varint(self.bytes, at)?;
             let (value_len, at) = get_varint(self.bytes, at)?;
@@ -284,16 +290,46 @@ impl<'a> Node<'a> {
         Some(key)
     }
 
-    /// Leaves in `key` the key of entry `index`, knowing that it holds `prefix_len` bytes of the prefix already.
+    /// Entry `index` of a leaf with `count` entries, whose key is left in `key`, which holds the `prefix_len` bytes of
+    /// the prefix already. Returns where the value lies, and whether it begins with a reference.
     #[inline]
-    pub(crate) fn replace_suffix(&self, index: usize, key: &mut Vec<u8>) -> Option<Entry<'a>> {
-        let entry = self.entry(index)?;
-        key.truncate(self.prefix_len());
-        key.extend_from_slice(&entry.hint.to_be_bytes()[..entry.suffix_len.min(HINT)]);
-        key.extend_from_slice(entry.rest);
-        Some(entry)
+    pub(crate) fn leaf_step(
+        &self,
+        count: usize,
+        index: usize,
+        prefix_len: usize,
+        key: &mut KeyBuf,
+    ) -> Option<(Range<usize>, bool)> {
+        let at = self.slot(count, index)?;
+        let hint = self.hint(index)?;
+        prefetch_line(self.bytes, at.wrapping_sub(AHEAD));
+        let (head, value_len, at) = self.leaf_head(at)?;
+        let suffix_len = head >> 1;
+        let value_at = at + suffix_len.saturating_sub(HINT);
+        let value = value_at..value_at + value_len;
+        if value.end > self.bytes.len() {
+            return None;
+        }
+        key.set_suffix(prefix_len, suffix_len, hint, self.bytes, at)?;
+        Some((value, head & 1 == 1))
+    }
+
+    /// The two varints that a leaf entry begins with, and where they end.
+    #[inline]
+    fn leaf_head(&self, at: usize) -> Option<(usize, usize, usize)> {
+        if let Some(&[head, value_len]) = self.bytes.get(at..at + 2)
+            && (head | value_len) < 0x80
+        {
+            return Some((usize::from(head), usize::from(value_len), at + 2));
+        }
+        let (head, at) = get_varint(self.bytes, at)?;
+        let (value_len, at) = get_varint(self.bytes, at)?;
+        Some((head, value_len, at))
     }
 }
+
+/// How far behind an entry those lie that a scan comes to in a while: entries loaded in order lie downwards.
+const AHEAD: usize = 640;
 
 /// The first of the sorted `hints` that is not below `hint`. Without branches that depend on the data.
 #[inline]

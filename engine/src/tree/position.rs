@@ -9,6 +9,7 @@ use super::access::{Access, Alive};
 use super::gap::{Gap, OUTSIDE, check_branch, check_leaf, child_at, child_for, search};
 use super::read_ahead::ReadAhead;
 use crate::error::{Error, Result};
+use crate::node::KeyBuf;
 use crate::walk::{Held, Walk, damaged, damaged_node};
 use crate::word::Word;
 use bifold_page_source::{PageRef, PageSource};
@@ -65,7 +66,9 @@ pub(crate) struct Position<'t, S: PageSource> {
     /// On an entry, its number in the leaf; in a gap, that of the entry behind.
     index: usize,
     stand: Stand,
-    key: Vec<u8>,
+    key: KeyBuf,
+    /// Bytes of the leaf's prefix, if `key` begins with it.
+    prefix_len: usize,
     /// Whether `key` begins with the leaf's prefix.
     has_prefix: bool,
     /// Where the value begins and ends in the leaf; narrow, as a page is.
@@ -88,7 +91,8 @@ impl<'t, S: PageSource> Position<'t, S> {
             count: 0,
             index: 0,
             stand: Stand::Fresh,
-            key: Vec::new(),
+            key: KeyBuf::default(),
+            prefix_len: 0,
             has_prefix: false,
             value_start: 0,
             value_end: 0,
@@ -148,8 +152,7 @@ impl<'t, S: PageSource> Position<'t, S> {
             Gap::End => (Stand::End, &[][..]),
         };
         self.stand = stand;
-        self.key.clear();
-        self.key.extend_from_slice(key);
+        self.key.set(key);
         let outcome = self.find(access, gap);
         self.keep(outcome)
     }
@@ -222,13 +225,14 @@ impl<'t, S: PageSource> Position<'t, S> {
         let Some(leaf) = &self.leaf else { return Ok(false) };
         let node = leaf.node();
         if !self.has_prefix {
-            self.key.clear();
-            self.key.extend_from_slice(node.prefix().unwrap_or_default());
+            let prefix = node.prefix().unwrap_or_default();
+            self.key.set(prefix);
+            self.prefix_len = prefix.len();
             self.has_prefix = true;
         }
-        if let Some(entry) = node.replace_suffix(index, &mut self.key) {
-            (self.value_start, self.value_end) = (entry.value.start as u32, entry.value.end as u32);
-            self.has_word = entry.has_word;
+        if let Some((value, has_word)) = node.leaf_step(self.count, index, self.prefix_len, &mut self.key) {
+            (self.value_start, self.value_end) = (value.start as u32, value.end as u32);
+            self.has_word = has_word;
             (self.index, self.stand) = (index, Stand::On);
             return Ok(true);
         }
