@@ -145,6 +145,7 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
     }
 
     /// Commits. On `Ok` everything is durable: it survives the death of the process, of the system, and of the power.
+    /// A transaction that changed nothing writes nothing and takes no commit number.
     ///
     /// # Errors
     /// [`Error::OutcomeUnknown`] if writing or syncing the log failed: after reopening, the transaction is there as a
