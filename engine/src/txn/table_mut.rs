@@ -6,8 +6,10 @@ use super::table::{Entry, Table, owned_bounds};
 use super::write::WriteAccess;
 use crate::error::{Error, Result};
 use crate::node::key_max;
+use crate::tree::access::Access;
 use crate::tree::cursor::Cursor;
 use crate::value::Value;
+use crate::walk::damaged;
 use bifold_page_source::PageSource;
 use std::fmt;
 use std::ops::{Bound, Deref, RangeBounds};
@@ -192,8 +194,12 @@ impl<'t, S: PageSource> TableMut<'t, S> {
     }
 
     fn pop(&self, entry: Option<Entry<'t, S>>) -> Result<Option<Entry<'t, S>>> {
-        if let Some((key, _)) = &entry {
-            self.remove(key)?;
+        if let Some((key, _)) = &entry
+            && !self.remove(key)?
+        {
+            // Seen where it stands, and not found by its key: a page does not keep to its separators.
+            let root = self.table.access().root()?;
+            return Err(damaged(root.word, "an entry below it is not where its key belongs"));
         }
         Ok(entry)
     }
