@@ -17,7 +17,7 @@ use std::fmt::Debug;
 use world::World;
 
 /// How many cases each test runs, unless the environment says otherwise.
-const CASES: u32 = 48;
+const CASES: u32 = 96;
 
 fn config(cases: u32) -> Config {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
