@@ -2,10 +2,10 @@
 #![forbid(unsafe_code)]
 
 use crate::args::Check;
+use crate::context::Context;
 use crate::error::{Error, Result, Status};
 use crate::escape::shown;
 use crate::output::{Output, many};
-use crate::run::Context;
 use bifold::{CheckReport, Db, Fault, PageSource};
 use indicatif::HumanCount;
 use serde_json::{Value as Json, json};

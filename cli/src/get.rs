@@ -2,10 +2,10 @@
 #![forbid(unsafe_code)]
 
 use crate::args::{self, Get};
+use crate::context::Context;
 use crate::error::{Error, Result, Status};
 use crate::escape::shown;
 use crate::output::{Output, bytes_json};
-use crate::run::Context;
 use bifold::PageSource;
 use serde_json::json;
 use std::io::{self, Read, Write};

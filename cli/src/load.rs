@@ -2,12 +2,12 @@
 #![forbid(unsafe_code)]
 
 use crate::args::Load;
+use crate::context::Context;
 use crate::error::{Error, Result, Status};
 use crate::escape::shown;
 use crate::input::{Columns, Entry, Lines, Wrong};
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::run::Context;
 use bifold::{Db, PageSource};
 use serde_json::json;
 use std::fs::File;

@@ -2,30 +2,11 @@
 #![forbid(unsafe_code)]
 
 use crate::args::{Args, Backend, Command};
+use crate::context::Context;
 use crate::error::{Error, Result, Status};
 use crate::output::Output;
 use crate::{check, get, load, scan, stat, tables};
-use bifold::{Builder, Db, PageSource};
-use std::path::Path;
-
-/// How the database is opened, and how the result is shown.
-#[derive(Debug)]
-pub(crate) struct Context<S: PageSource> {
-    options: S::Options,
-    pub(crate) json: bool,
-}
-
-impl<S: PageSource> Context<S> {
-    /// A builder for the backend that was asked for.
-    pub(crate) fn builder(&self) -> Builder<S> {
-        Builder::new().backend(self.options.clone())
-    }
-
-    /// Opens the database at `path` for reading only.
-    pub(crate) fn open(&self, path: &Path) -> Result<Db<S>> {
-        self.builder().read_only().open(path).map_err(|error| Error::Open(path.into(), error))
-    }
-}
+use bifold::PageSource;
 
 /// Runs a command.
 pub(crate) fn run(args: &Args) -> Result<Status> {

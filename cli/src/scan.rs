@@ -2,9 +2,9 @@
 #![forbid(unsafe_code)]
 
 use crate::args::{self, Scan};
+use crate::context::Context;
 use crate::error::{Result, Status};
 use crate::output::{Output, bytes_json};
-use crate::run::Context;
 use bifold::PageSource;
 use serde_json::json;
 use std::ops::Bound;

@@ -2,10 +2,10 @@
 #![forbid(unsafe_code)]
 
 use crate::args::Stat;
+use crate::context::Context;
 use crate::error::{Result, Status};
 use crate::escape::shown;
 use crate::output::{Output, many};
-use crate::run::Context;
 use bifold::{PageSource, Shape, SourceStats, Stats, TableShape};
 use indicatif::{BinaryBytes, HumanCount};
 use serde_json::{Value as Json, json};

@@ -2,9 +2,9 @@
 #![forbid(unsafe_code)]
 
 use crate::args::Tables;
+use crate::context::Context;
 use crate::error::{Result, Status};
 use crate::output::Output;
-use crate::run::Context;
 use bifold::PageSource;
 use serde_json::json;
 

@@ -123,5 +123,5 @@ pub use pool::Database;
 /// How a table, cursor or scan reaches its transaction: types that appear in signatures and need no naming.
 pub mod access {
     pub use crate::tree::access::ReadAccess;
-    pub use crate::txn::write::WriteAccess;
+    pub use crate::txn::access::WriteAccess;
 }

@@ -1,5 +1,6 @@
 //! Transactions: snapshots to read, and the one that writes.
 
+pub(crate) mod access;
 pub(crate) mod commit;
 pub(crate) mod log_ops;
 pub(crate) mod pages;

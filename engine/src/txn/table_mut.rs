@@ -1,9 +1,9 @@
 //! Changing a table.
 #![forbid(unsafe_code)]
 
+use super::access::WriteAccess;
 use super::state::{VALUE_MAX, WriteState};
 use super::table::{Entry, Table, owned_bounds};
-use super::write::WriteAccess;
 use crate::error::{Error, Result};
 use crate::node::key_max;
 use crate::tree::access::Access;
