@@ -44,7 +44,8 @@ impl<S> Deref for Owner<'_, S> {
 
 /// A read transaction: a snapshot of one commit.
 ///
-/// It neither waits for the writer nor makes it wait, and costs tens of nanoseconds. What it can see stays in the file
+/// It neither waits for the writer nor makes it wait; beginning one takes no lock, and allocates only when more are
+/// open than ever before. What it can see stays in the file
 /// and is not reused while it lives, so a transaction held for hours costs the space of what has been replaced since
 /// *and was there when it began*, which `stats` shows, and no more. It is `Send` and `Sync`; a thread may hold any
 /// number. Forgotten (`mem::forget`), it holds its snapshot for as long as the database is open, and breaks nothing.
