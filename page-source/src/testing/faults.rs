@@ -6,6 +6,7 @@
 
 use crate::file::{Access, DirectFile, File, FileIdentity, FileSystem, LockKind};
 use crate::testing::crash::SECTOR;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -26,9 +27,9 @@ const HUNG: Duration = Duration::from_mins(1);
 pub enum OpKind {
     /// `read_at`.
     Read,
-    /// `write_at` and `write_vectored_at`.
+    /// `write_at`, `write_vectored_at`, and the first half of `write_at_durably`.
     Write,
-    /// `sync`.
+    /// `sync`, and the second half of `write_at_durably`.
     Sync,
     /// `set_len`.
     SetLen,
@@ -454,6 +455,28 @@ impl File for FaultFile {
 
     fn sync(&self) -> io::Result<()> {
         self.script.run_whole(OpKind::Sync, &self.path, || self.inner.sync())
+    }
+
+    fn write_at_durably(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        let part = |len: u64| self.buffered.write_at(&buf[..len as usize], offset);
+        let all = || {
+            let written = Cell::new(false);
+            let durably = || {
+                written.set(true);
+                self.inner.write_at_durably(buf, offset)
+            };
+            let outcome = self.script.run_whole(OpKind::Sync, &self.path, durably);
+            if !written.get() {
+                // What fails as a sync has been written.
+                self.inner.write_at(buf, offset)?;
+            }
+            outcome
+        };
+        self.write(offset, buf.len() as u64, all, part)
+    }
+
+    fn start_writeback(&self, offset: u64, len: u64) {
+        self.inner.start_writeback(offset, len);
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -85,6 +85,14 @@ impl File for Plain {
         self.0.sync()
     }
 
+    fn write_at_durably(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_at_durably(buf, offset)
+    }
+
+    fn start_writeback(&self, offset: u64, len: u64) {
+        self.0.start_writeback(offset, len);
+    }
+
     fn len(&self) -> io::Result<u64> {
         self.0.len()
     }
