@@ -161,9 +161,14 @@ impl LogBuffer {
 
     fn check_size(&mut self) {
         if self.bytes.len() > self.max_bytes {
-            self.overflowed = true;
-            self.bytes = Vec::new();
+            self.overflow();
         }
+    }
+
+    /// Keeps nothing from now on: the transaction commits by a checkpoint.
+    pub(crate) fn overflow(&mut self) {
+        self.overflowed = true;
+        self.bytes = Vec::new();
     }
 }
 

@@ -51,5 +51,5 @@ mod sim;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use log::{Appended, Wal};
+pub(crate) use log::{Appended, PendingSync, Wal};
 pub(crate) use position::LogStart;
