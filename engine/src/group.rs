@@ -102,6 +102,11 @@ impl Group {
         self.inner.lock().wal.take()
     }
 
+    /// How the log is synced; `None` without a log, and while that is being tried.
+    pub(crate) fn sync_method(&self) -> Option<&'static str> {
+        self.inner.lock().wal.as_ref().and_then(Wal::sync_method)
+    }
+
     /// Whether there is a log.
     pub(crate) fn has_wal(&self) -> bool {
         self.inner.lock().wal.is_some()
@@ -222,7 +227,7 @@ impl Inner {
     fn hand_over(&mut self) -> Result<()> {
         if let Some(wal) = &mut self.wal {
             wal.write()?;
-            self.handed_over = self.appended;
+            self.handed_over = wal.handed_over().map_or(self.handed_over, |seq| seq.max(self.handed_over));
         }
         self.buffered = 0;
         Ok(())
@@ -234,11 +239,12 @@ impl Inner {
         wal.begin_sync()
     }
 
-    fn end_sync(&mut self, pending: &PendingSync, result: Result<()>, took: Duration) -> Result<()> {
+    fn end_sync(&mut self, pending: PendingSync, result: Result<()>, took: Duration) -> Result<()> {
         match &mut self.wal {
             Some(wal) => {
-                let _ = took;
-                wal.end_sync(pending, result)
+                wal.end_sync(pending, result, Some(took))?;
+                self.handed_over = wal.handed_over().map_or(self.handed_over, |seq| seq.max(self.handed_over));
+                Ok(())
             }
             None => result,
         }
@@ -401,7 +407,7 @@ impl<S: PageSource> Shared<S> {
         drop(span);
         let took = ended.saturating_sub(begun);
         let mut inner = group.inner.lock();
-        if let Err(error) = inner.end_sync(&pending, result, took) {
+        if let Err(error) = inner.end_sync(pending, result, took) {
             return self.sync_failed(inner, &error);
         }
         inner.syncing = false;

@@ -107,6 +107,7 @@ pub use txn::table_mut::{CursorMut, TableMut};
 pub use txn::ticket::CommitTicket;
 pub use txn::write::{Savepoint, WriteTxn};
 pub use value::Value;
+pub use wal::SyncMethod;
 
 /// The database over a read-only mapping: the kernel's page cache is the cache.
 #[cfg(all(feature = "mmap", not(loom)))]

@@ -58,11 +58,6 @@ impl Layout {
         Ok(layout)
     }
 
-    /// How many pages there are that are nodes.
-    pub(crate) fn nodes(&self) -> u64 {
-        self.leaves() + self.branches()
-    }
-
     /// Leaves of tables.
     pub(super) fn leaves(&self) -> u64 {
         self.tables.first().map_or(0, |ids| ids.len() as u64)

@@ -17,6 +17,7 @@ use crate::open::{LockedFile, create, log_path, open_locked, open_or_create, set
 use crate::root::{Root, TableMap, TableState, TreeRoot};
 use crate::snapshot::Registry;
 use crate::txn::writer::Writer;
+use crate::wal::SyncMethod;
 use crate::walk::{Store, Walk};
 use bifold_page_source::{Access, FileSystem, MemFs, OsFs, PageSize, PageSource, SourceConfig};
 use parking_lot::Mutex;
@@ -32,6 +33,7 @@ pub struct Builder<S: PageSource> {
     log_size: u64,
     checkpoint_interval: Option<Duration>,
     durability: Durability,
+    sync_method: SyncMethod,
     background: Option<Arc<dyn Background>>,
     how: How,
     backend: S::Options,
@@ -69,6 +71,7 @@ impl<S: PageSource> Builder<S> {
             log_size: 64 << 20,
             checkpoint_interval: Some(Duration::from_secs(60)),
             durability: Durability::default(),
+            sync_method: SyncMethod::default(),
             background: None,
             how: How::OpenOrCreate,
             backend: S::Options::default(),
@@ -100,6 +103,14 @@ impl<S: PageSource> Builder<S> {
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
+        self
+    }
+
+    /// How the log is made durable. Default [`SyncMethod::Auto`]: the first commits try both ways, and the faster one
+    /// stays, as which that is depends on the disk.
+    #[must_use]
+    pub fn sync_method(mut self, method: SyncMethod) -> Self {
+        self.sync_method = method;
         self
     }
 
@@ -250,6 +261,7 @@ impl<S: PageSource> Builder<S> {
                 log_bytes: self.log_size,
                 checkpoint_interval: self.checkpoint_interval,
                 durability: self.durability,
+                sync_method: self.sync_method,
             },
             mode,
             counters: Counters::default(),

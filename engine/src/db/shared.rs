@@ -13,6 +13,7 @@ use crate::open::log_path;
 use crate::root::Root;
 use crate::snapshot::Registry;
 use crate::txn::writer::Writer;
+use crate::wal::SyncMethod;
 use crate::walk::Store;
 use bifold_page_source::{File, FileSystem, PageSource};
 use parking_lot::Mutex;
@@ -42,6 +43,8 @@ pub(crate) struct Limits {
     pub(crate) checkpoint_interval: Option<Duration>,
     /// What a transaction's commit waits for, unless it says otherwise.
     pub(crate) durability: Durability,
+    /// How the log is synced.
+    pub(crate) sync_method: SyncMethod,
 }
 
 /// An open database.

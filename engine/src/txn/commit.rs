@@ -349,6 +349,7 @@ fn start_log<S: PageSource>(shared: &Shared<S>, writer: &mut Writer) -> Result<(
             shared.poison(error);
         }
     })?;
+    wal.set_sync_method(shared.limits.sync_method);
     meta.log = LogState::Live(wal.position()?);
     checkpoint::write_meta(shared, &meta).inspect_err(|error| shared.poison(error))?;
     writer.meta = meta;
