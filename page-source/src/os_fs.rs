@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::file::{Access, DirectFile, File, FileIdentity, FileSystem, LockKind};
+use crate::sync::Mutex;
 use crate::writeback;
 use rustix::fs::{AtFlags, CWD, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, StatxFlags};
 use rustix::io::{Errno, ReadWriteFlags};
@@ -32,6 +33,9 @@ pub(crate) struct OsFile {
     durable_writes: OnceLock<bool>,
     /// The error with which write-back was refused, for the next sync to return; 0 if there is none.
     writeback_error: AtomicI32,
+    /// Held during a sync; whether one has failed. The kernel tells an error of write-back once to each open file
+    /// (`errseq_t`): of two syncs at a time one would hear of it and the other succeed, and so would the next.
+    sync_failed: Mutex<bool>,
 }
 
 impl OsFile {
@@ -43,6 +47,7 @@ impl OsFile {
             locked: AtomicBool::new(false),
             durable_writes: OnceLock::new(),
             writeback_error: AtomicI32::new(0),
+            sync_failed: Mutex::new(false),
         }
     }
 
@@ -149,11 +154,17 @@ impl File for OsFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let mut failed = self.sync_failed.lock();
+        if *failed {
+            return Err(io::Error::other("an earlier sync of this file failed"));
+        }
         let synced = self.file.sync_data();
-        match self.writeback_error.swap(0, Ordering::Relaxed) {
+        let result = match self.writeback_error.swap(0, Ordering::Relaxed) {
             0 => synced,
             code => Err(io::Error::from_raw_os_error(code)),
-        }
+        };
+        *failed = result.is_err();
+        result
     }
 
     fn write_at_durably(&self, buf: &[u8], offset: u64) -> io::Result<()> {
