@@ -6,16 +6,20 @@
 use super::bed::{Bed, Setup, assert_same, try_write, write_extent};
 use super::many;
 use crate::testing::pages::{self, Rng};
-use crate::{CHUNK_SIZE, PageRef, PageSize, PageSource, PageWrite, Visit};
+use crate::testing::{FaultFs, OpKind};
+use crate::{CHUNK_SIZE, FileSystem, MemFs, PageRef, PageSize, PageSource, PageWrite, Visit};
 use std::ops::Range;
-use std::sync::RwLock;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock, mpsc};
+use std::time::Duration;
 
 /// All tests of this file.
 pub fn writers<S: PageSource>(setup: &Setup<'_, S>) {
     a_checkpoint_beside_a_transaction(setup);
     two_writers_of_neighbouring_places(setup);
     two_that_grow_get_what_they_asked_for(setup);
+    nobody_waits_for_a_writers_disk(setup);
 }
 
 /// How many checkpoints are written.
@@ -260,4 +264,61 @@ pub fn two_that_grow_get_what_they_asked_for<S: PageSource>(setup: &Setup<'_, S>
     });
     assert_eq!(bed.source.len_pages(), last);
     (8..last).for_each(|n| bed.expect(PageRef::unchecked(pages::id(n)), 5));
+}
+
+/// While a disk takes its time over a write, and then over a sync, pages are read, batched and discarded, the file
+/// grows, and (beside the sync) pages and extents are written. (Over files of its own: the caller's are not used.)
+pub fn nobody_waits_for_a_writers_disk<S: PageSource>(setup: &Setup<'_, S>) {
+    const PAGES: u64 = 60;
+    let size = setup.size;
+    let fs = FaultFs::new(Arc::new(MemFs::new()));
+    let file = || fs.create_unnamed(Path::new("slow")).unwrap();
+    let slow = Setup::<S> { options: setup.options, size, file: &file };
+    let (bed, references) = Bed::filled(&slow, PAGES);
+    let bed = bed.reopened();
+    let (source, references) = (&bed.source, &references);
+    let (at, bytes) = &pages::page(size, 7, 1);
+    for kind in [OpKind::Write, OpKind::Sync] {
+        let gate = fs.gate(kind, at.page().offset(size)..at.page().plus(1).offset(size));
+        let (told, done) = mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || match kind {
+                OpKind::Sync => source.sync().unwrap(),
+                _ => try_write(source, &[PageWrite { at: *at, replaces: None, bytes }]).unwrap(),
+            });
+            gate.wait_for(1);
+            scope.spawn(move || {
+                work_beside(source, size, references, kind == OpKind::Sync);
+                told.send(()).unwrap();
+            });
+            let outcome = done.recv_timeout(Duration::from_mins(1));
+            gate.open(); // or the threads would not end
+            assert_ne!(outcome, Err(mpsc::RecvTimeoutError::Timeout), "someone waits for a {kind:?}");
+        });
+    }
+    bed.expect(*at, 1);
+}
+
+/// What must not wait: all of it in places other than page 7.
+fn work_beside<S: PageSource>(source: &S, size: PageSize, references: &[PageRef], writing: bool) {
+    source.discard(pages::id(8)..pages::id(40));
+    source.grow(source.len_pages() + 10).unwrap();
+    let batch: Vec<PageRef> = references[20..40].iter().step_by(3).copied().collect();
+    source.prefetch(&batch[..3]);
+    let pin = source.visit().hold(references[9]).unwrap();
+    source.view_each(&batch, &mut |_, _| Ok(())).unwrap();
+    references[8..40].iter().for_each(|at| {
+        let expected = pages::page(size, at.page().get(), 0).1;
+        assert_same(source.visit().view(*at).unwrap(), &expected, at.page());
+    });
+    assert_same(&pin, &pages::page(size, 9, 0).1, pages::id(9));
+    assert!(source.stats().pages_read <= 100 && source.len_pages() >= 70);
+    if writing {
+        let (at, bytes) = pages::page(size, 50, 4);
+        try_write(source, &[PageWrite { at, replaces: Some(pages::id(9)), bytes: &bytes }]).unwrap();
+        write_extent(source, 51, &vec![3; 2 * size.bytes()]);
+        assert_same(source.visit().view(at).unwrap(), &bytes, at.page());
+        let span = source.extent(pages::id(51), 100, 0..100, &|_, _| Ok(())).unwrap();
+        assert!(span.iter().all(|byte| *byte == 3));
+    }
 }
