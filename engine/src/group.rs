@@ -243,7 +243,8 @@ impl Inner {
         match &mut self.wal {
             Some(wal) => {
                 wal.end_sync(pending, result, Some(took))?;
-                self.handed_over = wal.handed_over().map_or(self.handed_over, |seq| seq.max(self.handed_over));
+                self.handed_over =
+                    wal.handed_over().map_or(self.handed_over, |seq| seq.max(self.handed_over));
                 Ok(())
             }
             None => result,

@@ -62,11 +62,11 @@ enum Step {
 }
 
 impl<S: PageSource> Shared<S> {
-    /// How full the delta or the log is, whichever is fuller, in 1024ths.
+    /// How full the delta (with what is kept for readers) or the log is, whichever is fuller, in 1024ths.
     pub(crate) fn fullness(&self) -> u64 {
         let part = |gauge, bound: u64| Counters::get(gauge).saturating_mul(FULL) / bound.max(1);
-        let delta = part(&self.counters.delta_bytes, self.limits.delta_bytes);
-        delta.max(part(&self.counters.log_live_bytes, self.limits.log_bytes))
+        let images = self.store.slab.image_bytes().saturating_mul(FULL) / self.limits.delta_bytes.max(1);
+        images.max(part(&self.counters.log_live_bytes, self.limits.log_bytes))
     }
 
     /// After a commit, with the gate still held: notes what is due. Returns whether the background is to be woken.
@@ -76,7 +76,10 @@ impl<S: PageSource> Shared<S> {
         let (waiting, end) = writer.space.as_ref().map_or((0, 0), |s| (s.awaiting_pages(), s.end()));
         let waiting_bytes = waiting * self.store.page_size.bytes() as u64;
         let idle = writer.under_way.is_none();
+        // Images that only readers keep count as well: a checkpoint writes them too.
+        let images = self.store.slab.image_bytes();
         let due = writer.delta.bytes >= self.limits.delta_bytes / 2
+            || idle && images >= self.limits.delta_bytes / 8 * 5
             || idle && log_live >= self.limits.log_bytes / 2
             || idle && waiting_bytes > self.limits.delta_bytes && waiting > end / 8;
         let cuts = writer.space.as_ref().is_some_and(|s| s.next_to_walk(writer.meta.checkpoint).is_some());

@@ -6,6 +6,7 @@
 //! | collect | what the delta holds below the new catalog, in key order | |
 //! | places | free runs for all of it; the file grown | yes |
 //! | pages | children before parents, a batch at a time | |
+//! | kept, kept pages | pages that only readers still see, some at a time | yes, no |
 //! | note | what was dropped goes into the free map | yes |
 //! | seal | the free map's records are settled | yes |
 //! | sync | they are written; everything is synced | |
@@ -22,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 use super::free_map::{self, SealedMap};
+use super::kept::Kept;
 use super::layout::Layout;
 use super::places::Taking;
 use super::stages::{Homes, PageWriter};
@@ -51,6 +53,8 @@ enum Phase {
     Collect,
     Places,
     Pages,
+    Kept,
+    KeptPages,
     Note,
     Seal,
     Sync,
@@ -80,6 +84,9 @@ pub(crate) struct Job {
     taking: Taking,
     writer: PageWriter,
     homes: Homes,
+    /// How many of them the checkpoint itself refers to; the others are for readers.
+    reached: usize,
+    kept: Kept,
     map: Option<SealedMap>,
     /// Descriptors that have their home.
     homed: usize,
@@ -139,6 +146,8 @@ impl Job {
             taking: Taking::default(),
             writer: PageWriter::default(),
             homes: Homes::default(),
+            reached: 0,
+            kept: Kept::default(),
             map: None,
             homed: 0,
             dropped: (Vec::new(), 0),
@@ -150,7 +159,12 @@ impl Job {
 
     /// Whether the next step is to be given the writer.
     pub(crate) fn needs_writer(&self) -> bool {
-        !matches!(self.phase, Phase::Collect | Phase::Pages | Phase::Sync | Phase::Homes)
+        !self.goes_alone()
+    }
+
+    fn goes_alone(&self) -> bool {
+        use Phase::{Collect, Homes, KeptPages, Pages, Sync};
+        matches!(self.phase, Collect | Pages | KeptPages | Sync | Homes)
     }
 
     /// Whether the checkpoint can no longer be refused.
@@ -178,8 +192,15 @@ impl Job {
             debug_assert!(!self.needs_writer());
             return self.step_alone(shared);
         };
+        if self.goes_alone() {
+            return self.step_alone(shared);
+        }
         match self.phase {
-            Phase::Collect | Phase::Pages | Phase::Sync | Phase::Homes => return self.step_alone(shared),
+            Phase::Kept => {
+                let image = |id: u32| image(&shared.store.slab, id);
+                let more = self.kept.take(shared, writer, &image)?;
+                self.phase = if more { Phase::KeptPages } else { Phase::Note };
+            }
             Phase::Places => self.take_places(shared, writer)?,
             Phase::Note => {
                 if !writer.space()?.prepare(self.number, RUNS_PER_STEP)? {
@@ -196,7 +217,7 @@ impl Job {
             Phase::Drops => self.drop_on_file(writer).map_err(Failure::Unknown)?,
             Phase::Sweep => self.sweep(shared, writer, open).map_err(Failure::Unknown)?,
             Phase::Release => return self.release(shared, writer).map_err(Failure::Unknown),
-            Phase::Done => return Ok(Progress::Done),
+            _ => return Ok(Progress::Done),
         }
         Ok(Progress::More)
     }
@@ -219,8 +240,16 @@ impl Job {
                         self.bytes_written += bytes;
                         return Ok(Progress::Wrote(bytes));
                     }
-                    None => self.phase = Phase::Note,
+                    None => {
+                        self.reached = self.homes.ids().len();
+                        self.phase = Phase::Kept;
+                    }
                 }
+            }
+            Phase::KeptPages => {
+                let image = |id: u32| image(&shared.store.slab, id);
+                self.kept.write(shared, &mut self.homes, self.before, &image)?;
+                self.phase = Phase::Kept;
             }
             Phase::Sync => {
                 if let Some(map) = &self.map {
@@ -354,17 +383,17 @@ impl Job {
         writer.newest = Arc::new(root);
         shared.group.rebase(&shared.registry, Arc::clone(&writer.newest));
         let dropped: HashSet<u32> = self.dropped.0.iter().copied().collect();
-        for &id in self.homes.ids().iter().filter(|id| !dropped.contains(id)) {
+        let ids = self.homes.ids().iter().take(self.reached);
+        for &id in ids.filter(|id| !dropped.contains(id)) {
             writer.retire_homed(id, seq);
         }
         writer.under_way = None;
-        let pages = self.homes.ids().len() as u64;
+        let pages = self.reached as u64;
         let took = shared.background.now().saturating_sub(self.begun);
         shared.counters.checkpoint(pages, self.bytes_written, took);
         tracing::debug!(checkpoint = self.number, pages, ?took, "checkpoint counts");
         self.phase = Phase::Release;
-        writer.sweep_retired(&shared.store.slab, &shared.registry, true);
-        Ok(())
+        writer.sweep_retired(&shared.store.slab, &shared.registry, true)
     }
 
     fn release<S: PageSource>(&mut self, shared: &Shared<S>, writer: &mut Writer) -> Result<Progress> {

@@ -4,7 +4,7 @@
 use super::layout::Layout;
 use super::write::{write_extent, write_pages};
 use crate::db::shared::Shared;
-use crate::delta::Image;
+use crate::delta::{Image, Slab};
 use crate::error::{Error, Result};
 use crate::free::Run;
 use crate::node::NodeMut;
@@ -172,7 +172,7 @@ impl<S: PageSource> Batch<'_, S> {
             let start = buffer.len();
             let image = (self.image)(id)?;
             buffer.extend_from_slice(image.bytes());
-            settle_words(&image, &mut buffer[start..], self.homes)?;
+            settle_words(&self.shared.store.slab, &image, &mut buffer[start..], self.homes)?;
             let home = seal_page(self.shared.store.file_id, at, &mut buffer[start..]);
             self.homes.set(id, home.bits());
             sealed.push((home, image.replaces()));
@@ -191,10 +191,15 @@ impl<S: PageSource> Batch<'_, S> {
 }
 
 /// Stores an image's words in the copy of its bytes that is to be written.
-fn settle_words(image: &Image, bytes: &mut [u8], homes: &Homes) -> Result<()> {
+fn settle_words(slab: &Slab, image: &Image, bytes: &mut [u8], homes: &Homes) -> Result<()> {
+    // A page that only readers see may name one that an earlier checkpoint wrote.
+    let earlier = |word: Word| match word.target() {
+        Target::Delta(id) => Some(slab.home(id)).filter(|home| *home != 0).map(Word::from_bits),
+        _ => None,
+    };
     let mut words = image.copy_words();
     NodeMut::new(bytes, &mut words)
-        .settle(&mut |word| homes.resolve(word))
+        .settle(&mut |word| homes.resolve(word).or_else(|| earlier(word)))
         .map_err(|_| Error::Internal("a page of the delta cannot be stored"))
 }
 

@@ -72,7 +72,9 @@ impl WriteState {
         }
         Counters::add(&shared.counters.commits, 1);
         let writer = &mut self.writer;
-        writer.sweep_retired(&shared.store.slab, &shared.registry, false);
+        let swept = writer.sweep_retired(&shared.store.slab, &shared.registry, false);
+        // The commit is made: what is wrong with the books is the next writer's error.
+        let _ = swept.inspect_err(|error| shared.poison(error));
         gauges(shared, writer);
         Ok(AfterCommit { seq, wake: shared.note_commit(writer) })
     }
@@ -228,7 +230,7 @@ impl WriteState {
         let dropped = std::mem::take(&mut self.changes.dropped);
         self.settle(shared, root, dropped)?;
         self.abort(&shared.store)?;
-        self.writer.sweep_retired(&shared.store.slab, &shared.registry, false);
+        self.writer.sweep_retired(&shared.store.slab, &shared.registry, false)?;
         Ok(self.writer)
     }
 
@@ -364,6 +366,6 @@ pub(crate) fn gauges<S: PageSource>(shared: &Shared<S>, writer: &Writer) {
     Counters::set(&counters.log_live_bytes, shared.group.live_bytes());
     if let Some(space) = &writer.space {
         Counters::set(&counters.free_pages, space.free_pages());
-        Counters::set(&counters.pinned_pages, space.pinned_pages());
+        Counters::set(&counters.pinned_pages, space.pinned_pages() + writer.kept_pages);
     }
 }

@@ -276,7 +276,8 @@ impl WriteState {
 
     /// After a change: what does not fit the delta goes to the file.
     fn check_size<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<()> {
-        let needed = self.writer.delta_bytes() + self.changes.pages.bytes() + self.log.len() as u64;
+        let images = shared.store.slab.image_bytes();
+        let needed = images + self.changes.pages.bytes() + self.log.len() as u64;
         if needed > shared.limits.delta_bytes && !self.unbounded { self.spill(shared) } else { Ok(()) }
     }
 

@@ -164,6 +164,7 @@ macro_rules! suite {
                 overwriting_for_ever_does_not_grow_the_file
                 forgotten_guards_break_nothing
                 a_stuck_reader_and_a_dropped_table
+                many_stuck_readers_do_not_break_the_deltas_bound
                 large_values_under_a_stuck_reader
             }
             tables {
