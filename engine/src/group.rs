@@ -112,9 +112,10 @@ impl Group {
         self.inner.lock().wal.is_some()
     }
 
-    /// Bytes of the log that recovery would read.
-    pub(crate) fn live_bytes(&self) -> u64 {
-        self.inner.lock().wal.as_ref().map_or(0, Wal::live_bytes)
+    /// Bytes of the log that recovery would read, and bytes written to it so far.
+    pub(crate) fn log_bytes(&self) -> (u64, u64) {
+        let inner = self.inner.lock();
+        inner.wal.as_ref().map_or((0, 0), |wal| (wal.live_bytes(), wal.written_bytes()))
     }
 
     /// Where the record after the newest commit will lie; `None` without a log.

@@ -253,7 +253,7 @@ impl Job {
             }
             Phase::Sync => {
                 if let Some(map) = &self.map {
-                    map.write(&shared.store.source)?;
+                    map.write(&shared.store)?;
                 }
                 shared.store.source.sync()?;
                 self.phase = Phase::Meta;

@@ -185,7 +185,7 @@ impl<S: PageSource> Batch<'_, S> {
             .zip(buffer.chunks(page_len))
             .map(|(&(at, replaces), bytes)| PageWrite { at, replaces, bytes })
             .collect();
-        write_pages(&self.shared.store.source, &writes)?;
+        write_pages(&self.shared.store, &writes)?;
         Ok(sealed.len())
     }
 }
@@ -211,21 +211,21 @@ pub(crate) fn write_value_at<S: PageSource>(
     value: &[u8],
 ) -> Result<PageRef> {
     let (file_id, page_size) = (shared.store.file_id, shared.store.page_size);
-    let source = &shared.store.source;
+    let store = &shared.store;
     let (header_pages, _) = crate::extent::pages_for(value.len() as u64, page_size);
     let (header, reference) = crate::extent::build_header(file_id, first, birth, value, page_size)?;
-    write_extent(source, first, &header)?;
+    write_extent(store, first, &header)?;
     let mut at = first.plus(header_pages);
     for part in value.chunks(BATCH) {
         let whole = part.len() / page_size.bytes() * page_size.bytes();
         if whole > 0 {
-            write_extent(source, at, &part[..whole])?;
+            write_extent(store, at, &part[..whole])?;
         }
         at = at.plus((whole / page_size.bytes()) as u64);
         if whole < part.len() {
             let mut last = part[whole..].to_vec();
             last.resize(page_size.bytes(), 0);
-            write_extent(source, at, &last)?;
+            write_extent(store, at, &last)?;
         }
     }
     Ok(reference)

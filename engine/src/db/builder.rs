@@ -235,7 +235,7 @@ impl<S: PageSource> Builder<S> {
         let config =
             SourceConfig { page_size: meta.page_size, file_id: meta.file_id, validate: node::validate };
         let source = S::open(Arc::clone(&file), config, &self.backend)?;
-        let store = Store { source, slab: Slab::new(), file_id: meta.file_id, page_size: meta.page_size };
+        let store = Store::new(source, Slab::new(), meta.file_id, meta.page_size);
         let root = Arc::new(Root {
             seq: meta.seq,
             base: meta.checkpoint,

@@ -16,12 +16,8 @@ fn store(page_size: u32) -> Store<MemSource> {
     let page_size = PageSize::new(page_size).unwrap();
     let file = MemFs::new().create_new(Path::new("/db")).unwrap();
     let config = SourceConfig { page_size, file_id: 1, validate: node::validate };
-    Store {
-        source: MemSource::open(file, config, &Default::default()).unwrap(),
-        slab: Slab::new(),
-        file_id: 1,
-        page_size,
-    }
+    let source = MemSource::open(file, config, &Default::default()).unwrap();
+    Store::new(source, Slab::new(), 1, page_size)
 }
 
 /// Walks the whole tree, checks fences, counts, levels and fill, and returns its entries.

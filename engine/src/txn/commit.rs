@@ -59,10 +59,15 @@ impl WriteState {
             self.abort(&shared.store)?;
             return Ok(AfterCommit { seq: self.writer.seq, wake: false });
         }
+        let span = tracing::trace_span!("commit", pages = self.changes.pages.mark(), record = self.log.len());
+        let _entered = span.enter();
+        let begun = shared.background.now();
         if let Err(error) = self.reserve(shared) {
             self.abort(&shared.store)?;
             return Err(error);
         }
+        let reserved = shared.background.now();
+        let put_bytes = self.log.put_bytes();
         let seq = self.writer.seq + 1;
         let made = self.hand_over(shared, seq);
         let mut open =
@@ -70,13 +75,14 @@ impl WriteState {
         if !self.log_or_publish(shared, seq, durability, &mut open)? {
             self.commit_by_checkpoint(shared, seq, open, &made)?;
         }
-        Counters::add(&shared.counters.commits, 1);
         let writer = &mut self.writer;
         let swept = writer.sweep_retired(&shared.store.slab, &shared.registry, false);
         // The commit is made: what is wrong with the books is the next writer's error.
         let _ = swept.inspect_err(|error| shared.poison(error));
         gauges(shared, writer);
-        Ok(AfterCommit { seq, wake: shared.note_commit(writer) })
+        let wake = shared.note_commit(writer);
+        shared.counters.committed(put_bytes, reserved - begun, shared.background.now() - reserved);
+        Ok(AfterCommit { seq, wake })
     }
 
     /// Makes sure that the file has room for all that the next checkpoint will write, and that there is a log. A full
@@ -363,7 +369,7 @@ fn start_log<S: PageSource>(shared: &Shared<S>, writer: &mut Writer) -> Result<(
 pub(crate) fn gauges<S: PageSource>(shared: &Shared<S>, writer: &Writer) {
     let counters = &shared.counters;
     Counters::set(&counters.delta_bytes, writer.delta_bytes());
-    Counters::set(&counters.log_live_bytes, shared.group.live_bytes());
+    Counters::set(&counters.log_live_bytes, shared.group.log_bytes().0);
     if let Some(space) = &writer.space {
         Counters::set(&counters.free_pages, space.free_pages());
         Counters::set(&counters.pinned_pages, space.pinned_pages() + writer.kept_pages);

@@ -49,6 +49,8 @@ pub(crate) struct LogBuffer {
     /// The transaction is too large for the log and commits by a checkpoint; nothing is kept.
     overflowed: bool,
     changed: bool,
+    /// Bytes of keys and values put, and of keys deleted.
+    put_bytes: u64,
 }
 
 /// A state of the buffer to return to.
@@ -57,12 +59,13 @@ pub(crate) struct LogMark {
     len: usize,
     table: Option<usize>,
     changed: bool,
+    put_bytes: u64,
 }
 
 impl LogBuffer {
     /// A buffer for at most `max_bytes` bytes.
     pub(crate) fn new(max_bytes: usize) -> Self {
-        Self { bytes: Vec::new(), table: None, max_bytes, overflowed: false, changed: false }
+        Self { bytes: Vec::new(), table: None, max_bytes, overflowed: false, changed: false, put_bytes: 0 }
     }
 
     /// The record, or `None` if it is too large for the log.
@@ -82,7 +85,7 @@ impl LogBuffer {
 
     /// A mark of the state now.
     pub(crate) fn mark(&self) -> LogMark {
-        LogMark { len: self.bytes.len(), table: self.table, changed: self.changed }
+        LogMark { len: self.bytes.len(), table: self.table, changed: self.changed, put_bytes: self.put_bytes }
     }
 
     /// Forgets what came after `mark`.
@@ -90,6 +93,12 @@ impl LogBuffer {
         self.bytes.truncate(mark.len);
         self.table = mark.table;
         self.changed = mark.changed;
+        self.put_bytes = mark.put_bytes;
+    }
+
+    /// Bytes of keys and values put, and of keys deleted.
+    pub(crate) fn put_bytes(&self) -> u64 {
+        self.put_bytes
     }
 
     /// Makes sure that the table with this number and name is there, and that what follows is done to it.
@@ -102,11 +111,13 @@ impl LogBuffer {
 
     /// Notes an insert.
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.put_bytes += (key.len() + value.len()) as u64;
         self.push(PUT, &[key, value], &[]);
     }
 
     /// Notes a removal.
     pub(crate) fn delete(&mut self, key: &[u8]) {
+        self.put_bytes += key.len() as u64;
         self.push(DELETE, &[key], &[]);
     }
 
@@ -131,6 +142,7 @@ impl LogBuffer {
 
     /// Notes an insert of a value that was written to an extent.
     pub(crate) fn extent(&mut self, key: &[u8], first: PageRef, len: u64, birth: u64) {
+        self.put_bytes += key.len() as u64 + len;
         self.push(EXTENT, &[key], &[first.bits(), len, birth]);
     }
 

@@ -9,6 +9,7 @@ use super::table::Table;
 use super::table_mut::TableMut;
 use super::ticket::CommitTicket;
 use super::writer::Writer;
+use crate::db::counters::{Counters, nanos};
 use crate::db::shared::Shared;
 use crate::durability::Durability;
 use crate::error::{Error, Result};
@@ -166,7 +167,10 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
     pub fn commit(self) -> Result<()> {
         let (shared, durability) = (self.shared, self.durability.get());
         let done = self.end(durability)?;
+        let begun = shared.background.now();
         let reached = shared.wait_reached(done.seq, durability);
+        let waited = shared.background.now().saturating_sub(begun);
+        Counters::add(&shared.counters.wait_nanos, nanos(waited));
         if durability != Durability::Sync {
             shared.schedule_sync();
         }

@@ -113,6 +113,7 @@ macro_rules! suite {
                 both_ends_are_popped
                 every_page_size
                 in_memory
+                statistics_of_writing_add_up
             }
             cursors {
                 a_cursor_moves_both_ways_and_turns_at_the_ends
