@@ -1,7 +1,7 @@
 //! Bifold, on either backend.
 #![forbid(unsafe_code)]
 
-use crate::{Order, Result, Setup, Store};
+use crate::{Counters, Order, Result, Setup, Store};
 use bifold::{Db, PageSource, mmap, pool};
 use std::path::Path;
 
@@ -48,9 +48,15 @@ const TABLE: &str = "bench";
 
 impl<S: Backend> Store for Bifold<S> {
     const NAME: &'static str = S::STORE;
+    const SYNCED: Option<&'static str> = Some("fdatasync of its log");
+    // Every commit is durable: there is no other kind yet, so `setup.durability` decides nothing.
+    const UNSYNCED: Option<&'static str> = None;
+    const CHECKPOINTS: bool = true;
 
     fn open(dir: &Path, setup: &Setup) -> Result<Self> {
-        let builder = Db::builder().delta_size(setup.delta_bytes).backend(S::options(setup));
+        // A transaction must fit the delta.
+        let delta = setup.delta_bytes.max(setup.transaction_bytes * 2);
+        let builder = Db::builder().delta_size(delta).backend(S::options(setup));
         Ok(Self { db: builder.open(dir.join("data.bifold"))? })
     }
 
@@ -63,6 +69,18 @@ impl<S: Backend> Store for Bifold<S> {
         let table = txn.table(TABLE)?;
         for (key, value) in entries {
             table.insert(key, value)?;
+        }
+        Ok(txn.commit()?)
+    }
+
+    fn delete<K>(&self, keys: impl Iterator<Item = K>) -> Result<()>
+    where
+        K: AsRef<[u8]>,
+    {
+        let txn = self.db.write()?;
+        let table = txn.table(TABLE)?;
+        for key in keys {
+            table.remove(key)?;
         }
         Ok(txn.commit()?)
     }
@@ -103,6 +121,21 @@ impl<S: Backend> Store for Bifold<S> {
             return Err(format!("{}: {fault}, and {more} faults more", S::STORE).into());
         }
         Ok(Some(report.entries))
+    }
+
+    fn finish(&self) -> Result<()> {
+        Ok(self.db.checkpoint()?)
+    }
+
+    fn counters(&self) -> Option<Counters> {
+        let stats = self.db.stats();
+        Some(Counters {
+            commits: stats.commits,
+            log_bytes: stats.log_bytes,
+            log_syncs: stats.log_syncs,
+            checkpoints: stats.checkpoints,
+            checkpoint_pages: stats.checkpoint_pages,
+        })
     }
 
     fn close(self) -> Result<()> {
