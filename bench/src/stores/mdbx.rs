@@ -35,12 +35,11 @@ impl Store for Mdbx {
         builder
             .set_kind(EnvironmentKind::Default)
             .set_flags(EnvironmentFlags::from(Mode::ReadWrite { sync_mode }))
-            .set_geometry(Geometry {
-                size: Some(..setup.file_bytes_max as usize),
-                // Unsynced, it syncs before each growth of the file.
-                growth_step: Some((setup.delta_bytes / 2) as isize),
-                ..Geometry::default()
-            });
+            .set_geometry(Geometry { size: Some(..setup.file_bytes_max as usize), ..Geometry::default() });
+        if setup.durability == Durability::Unsynced {
+            // Without this it syncs whenever the file as it is has no room left.
+            builder.set_sync_bytes((setup.delta_bytes / 2) as usize);
+        }
         let env = builder.open(dir)?;
         let txn = env.begin_rw_unsync()?;
         let db = txn.create_db(None, DatabaseFlags::empty())?;

@@ -243,7 +243,8 @@ impl<'o, S: Store> Contest<'o, S> {
     }
 }
 
-/// Another stream of random numbers for each workload and round, the same for each store.
+/// Another stream of random numbers for each workload and round, the same for each store. Its low byte is free for
+/// what goes on side by side.
 fn stream(workload: &Workload, round: u64) -> u64 {
     workload.name.bytes().fold(round, |stream, byte| stream.wrapping_mul(257).wrapping_add(u64::from(byte)))
         << 8

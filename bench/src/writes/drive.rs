@@ -78,7 +78,7 @@ pub(super) fn change<S: Store>(
     let of = workload.threads;
     thread::scope(|scope| {
         let writer = |index| {
-            let numbers = Numbers::new(stream * 64 + index);
+            let numbers = Numbers::new(stream ^ (16 + index));
             scope.spawn(move || change_share(store, written, workload, numbers, Share { index, of }, go_on))
         };
         let writers: Vec<_> = (0..of).map(writer).collect();
