@@ -1,7 +1,7 @@
 //! Bifold, on either backend.
 #![forbid(unsafe_code)]
 
-use crate::{Counters, Order, Result, Setup, Store};
+use crate::{Counters, Durability, Order, Result, Setup, Store};
 use bifold::{Db, PageSource, mmap, pool};
 use std::path::Path;
 
@@ -49,14 +49,16 @@ const TABLE: &str = "bench";
 impl<S: Backend> Store for Bifold<S> {
     const NAME: &'static str = S::STORE;
     const SYNCED: Option<&'static str> = Some("fdatasync of its log");
-    // Every commit is durable: there is no other kind yet, so `setup.durability` decides nothing.
-    const UNSYNCED: Option<&'static str> = None;
+    const UNSYNCED: Option<&'static str> = Some("the log handed to the system");
     const CHECKPOINTS: bool = true;
 
     fn open(dir: &Path, setup: &Setup) -> Result<Self> {
-        // A transaction must fit the delta.
-        let delta = setup.delta_bytes.max(setup.transaction_bytes * 2);
-        let builder = Db::builder().delta_size(delta).backend(S::options(setup));
+        let durability = match setup.durability {
+            Durability::Synced => bifold::Durability::Sync,
+            Durability::Unsynced => bifold::Durability::Buffered,
+        };
+        let builder = Db::builder().delta_size(setup.delta_bytes).durability(durability);
+        let builder = builder.backend(S::options(setup));
         Ok(Self { db: builder.open(dir.join("data.bifold"))? })
     }
 
