@@ -22,7 +22,7 @@ impl Store for Mdbx {
     const SYNCED: Option<&'static str> =
         Some("fdatasync of the data and of the meta page (MDBX_SYNC_DURABLE)");
     const UNSYNCED: Option<&'static str> = Some(
-        "MDBX_SAFE_NOSYNC: pages of the last synced commit stay, so the file grows until it syncs by itself",
+        "MDBX_SAFE_NOSYNC: pages freed since its last sync are not used again; it syncs by itself now and then",
     );
     const CHECKPOINTS: bool = false;
 

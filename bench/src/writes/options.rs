@@ -98,7 +98,7 @@ impl Options {
         format!(
             "memory: {} MiB of cache for each store that has one of its own, the page cache for the others (LMDB, \
              libmdbx, Bifold over mmap); {} MiB of changes for each store that bounds them (Bifold's delta; memtables, \
-             canopydb's checkpoints and SQLite's WAL at half of it)",
+             canopydb's checkpoints, SQLite's WAL and libmdbx's unsynced bytes at half of it)",
             setup.cache_bytes >> 20,
             self.delta_mib
         )
