@@ -89,9 +89,9 @@ impl<S: PageSource> Builder<S> {
         self
     }
 
-    /// Bytes that the pages changed since the last checkpoint may take in memory. Default 256 MiB, at least 64 KiB. A
-    /// transaction that changes more fails with [`Error::TransactionTooLarge`]; a checkpoint is made at half of it.
-    /// Raise it for large transactions and for fewer checkpoints.
+    /// Bytes that the pages changed since the last checkpoint may take in memory, with those of the open transaction.
+    /// Default 256 MiB, at least 64 KiB. A checkpoint is made at half of it, and writers that outrun it are slowed; a
+    /// transaction that changes more goes to the file before it commits. Raise it for fewer checkpoints.
     #[must_use]
     pub fn delta_size(mut self, bytes: u64) -> Self {
         self.delta_size = bytes;
