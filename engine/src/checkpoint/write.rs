@@ -7,8 +7,8 @@
 use crate::error::Result;
 use bifold_page_source::{PageId, PageSource, PageWrite};
 
-/// Writes pages that a checkpoint was given by the free space.
-pub(super) fn write_pages<S: PageSource>(source: &S, writes: &[PageWrite<'_>]) -> Result<()> {
+/// Writes pages to places that the free space has given.
+pub(crate) fn write_pages<S: PageSource>(source: &S, writes: &[PageWrite<'_>]) -> Result<()> {
     // SAFETY: every place comes from `FreeSpace`, which hands a page out only if it was never in use, or was born at
     // checkpoint A and dropped at B with B durable and no live snapshot between; so no snapshot's walk can come to it,
     // and views, pins and spans live within walks and snapshots. What has been handed out is not handed out again.

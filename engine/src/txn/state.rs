@@ -168,7 +168,7 @@ impl WriteState {
         Walk::new(store, Some(&self.changes.pages))
     }
 
-    fn set_root(&mut self, number: usize, root: TreeRoot) {
+    pub(super) fn set_root(&mut self, number: usize, root: TreeRoot) {
         let table = &mut self.tables[number];
         (table.root, table.changed) = (Some(root), true);
     }
@@ -275,7 +275,7 @@ impl WriteState {
         Ok(removed)
     }
 
-    fn check_size<S: PageSource>(&self, shared: &Shared<S>) -> Result<()> {
+    pub(super) fn check_size<S: PageSource>(&self, shared: &Shared<S>) -> Result<()> {
         let needed = self.writer.delta_bytes + self.changes.pages.bytes() + self.log.len() as u64;
         let bound = shared.limits.delta_bytes;
         if needed > bound && !self.unbounded {
