@@ -141,7 +141,7 @@ impl Shared {
         let sink: Arc<dyn Sink> = Arc::<Queue>::clone(&queue);
         self.io.start(requests, &sink);
         for _ in 0..count {
-            self.unpack(self.io.reap(&queue), each);
+            self.unpack(self.io.reap(&queue, Op::Read), each);
         }
     }
 

@@ -5,7 +5,8 @@
 //! however long, passes through the queue and leaves the hot pages alone. Hot pages are aged by a clock with a few
 //! lives each (GCLOCK; branches have more, and are never evicted from the queue untouched). A page that comes back
 //! soon after its eviction is hot at once: its word remembers when it went. The queue and the ghosts are those of
-//! S3-FIFO (Yang et al., SOSP 2023) and 2Q (Johnson and Shasha, VLDB 1994).
+//! S3-FIFO (Yang et al., SOSP 2023) and 2Q (Johnson and Shasha, VLDB 1994). A page kept when it was written is cold
+//! too, so a checkpoint of any size passes like a scan.
 //!
 //! An evicted frame goes to *limbo*, and is free once everybody has left who may have seen its page.
 //! Everything here happens under one lock, which is never held over I/O.
@@ -99,6 +100,8 @@ pub(crate) struct Clock {
     limit: u32,
     retired: u32,
     batch: usize,
+    /// Pages evicted that left a ghost: the ghosts' clock.
+    ghosts: u64,
 }
 
 impl Clock {
@@ -115,6 +118,7 @@ impl Clock {
             limit: frames,
             retired: 0,
             batch: BATCH.min(frames as usize / 8).max(1),
+            ghosts: 0,
         }
     }
 
@@ -128,21 +132,32 @@ impl Clock {
     }
 
     /// The ghost stamp of a page evicted now: time counted in eighths of the cache.
-    pub(crate) fn stamp(&self, memory: &Memory) -> u32 {
-        let age = memory.evictions.load(Ordering::Relaxed) / u64::from(self.limit / 8).max(1);
+    fn stamp(&self) -> u32 {
+        let age = self.ghosts / u64::from(self.limit / 8).max(1);
         (age % u64::from(u16::MAX)) as u32 + 1
     }
 
     /// Whether a page with this stamp was evicted no longer ago than it takes to fill the cache.
-    fn is_recent(&self, memory: &Memory, stamp: u32) -> bool {
+    fn is_recent(&self, stamp: u32) -> bool {
         let modulus = u32::from(u16::MAX);
-        stamp != 0 && (self.stamp(memory) + modulus - stamp) % modulus <= 8
+        stamp != 0 && (self.stamp() + modulus - stamp) % modulus <= 8
+    }
+
+    /// Evicts an unpinned page from its frame. A page that nobody ever looked at (read ahead, or kept when it was
+    /// written) leaves no ghost: its first look is not a return.
+    fn let_go(&mut self, cell: Cell<'_>, word: Word, stamp: u32) -> bool {
+        let gone = cell.evict(word, if word.is_fresh() { 0 } else { stamp });
+        if gone {
+            self.drop_resident(word.frame());
+            self.ghosts += u64::from(!word.is_fresh());
+        }
+        gone
     }
 
     /// A frame for `page`, which the caller is loading; `ghost` is what its word remembered. `None` if none can
     /// be had now: all are pinned, loading, or still in somebody's sight.
     pub(crate) fn take(&mut self, memory: &Memory, page: PageId, ghost: u32) -> Option<u32> {
-        let heat = if self.is_recent(memory, ghost) { Heat::Hot } else { Heat::Cold };
+        let heat = if self.is_recent(ghost) { Heat::Hot } else { Heat::Cold };
         let frame = self.vacant(memory)?;
         self.occupy(frame, page, heat);
         Some(frame)
@@ -268,7 +283,7 @@ impl Clock {
 
     /// Evicts up to `want` untouched pages from the front of the queue. Returns how many.
     fn evict_cold(&mut self, memory: &Memory, want: usize, steps: usize) -> usize {
-        let stamp = self.stamp(memory);
+        let stamp = self.stamp();
         let mut evicted = 0;
         for _ in 0..steps.min(self.cold.len()) {
             if evicted == want {
@@ -293,8 +308,7 @@ impl Clock {
                 (meta.class, meta.lives) = (Class::Hot, lives);
                 self.hot += 1;
                 cell.cool(word);
-            } else if cell.evict(word, stamp) {
-                self.drop_resident(frame);
+            } else if self.let_go(cell, word, stamp) {
                 evicted += 1;
             } else {
                 self.enqueue(frame);
@@ -306,7 +320,7 @@ impl Clock {
 
     /// Turns the clock by up to `steps` frames, until `want` pages are evicted. Returns how many.
     fn evict_hot(&mut self, memory: &Memory, want: usize, mut steps: usize, mercy: Mercy) -> usize {
-        let stamp = self.stamp(memory);
+        let stamp = self.stamp();
         let mut evicted = 0;
         while evicted < want && self.hot > 0 && steps > 0 {
             steps -= 1;
@@ -332,8 +346,7 @@ impl Clock {
                 }
             } else if spared {
                 self.frames[frame as usize].lives = meta.lives.saturating_sub(1);
-            } else if cell.evict(word, stamp) {
-                self.drop_resident(frame);
+            } else if self.let_go(cell, word, stamp) {
                 evicted += 1;
             }
         }

@@ -71,7 +71,7 @@ impl Shared {
         self.io.start(requests, &sink);
         let (mut pieces, mut outcome) = (Vec::with_capacity(count), Ok(()));
         for _ in 0..count {
-            let completion = self.io.reap(&queue);
+            let completion = self.io.reap(&queue, Op::Read);
             outcome = outcome.and(completion.result.map_err(|e| error(completion.offset, e)));
             if let Buffer::Piece(piece) = completion.buffer {
                 pieces.push(piece);

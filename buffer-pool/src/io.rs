@@ -78,9 +78,10 @@ pub(crate) trait BatchIo: Debug + Send + Sync {
     /// is always a thread awake behind them.
     fn start(&self, requests: Vec<Request>, sink: &Arc<dyn Sink>);
 
-    /// The next completion of those started for `queue`. Waits for it, and may do transfers meanwhile. To be
-    /// called no more often than transfers were started.
-    fn reap(&self, queue: &Queue) -> Completion;
+    /// The next completion of those started for `queue`, all of them `op`s. Waits for it, and may do transfers of
+    /// this kind meanwhile, and of no other: a reader does not do a writer's work. To be called no more often than
+    /// transfers were started.
+    fn reap(&self, queue: &Queue, op: Op) -> Completion;
 
     /// Whether transfers go on without anyone who reaps them. If not, there is no reading ahead.
     fn runs_by_itself(&self) -> bool;

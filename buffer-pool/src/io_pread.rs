@@ -23,10 +23,26 @@ struct Job {
     sink: Arc<dyn Sink>,
 }
 
+/// Jobs that nobody has begun. Reads are waited for, writes belong to a bulk: reads go first. Writes do not wait for
+/// ever, as whoever reaps them does them too.
 #[derive(Default)]
 struct Pending {
-    jobs: VecDeque<Job>,
+    reads: VecDeque<Job>,
+    writes: VecDeque<Job>,
     stop: bool,
+}
+
+impl Pending {
+    fn of(&mut self, op: Op) -> &mut VecDeque<Job> {
+        match op {
+            Op::Read => &mut self.reads,
+            Op::Write => &mut self.writes,
+        }
+    }
+
+    fn next(&mut self) -> Option<Job> {
+        self.reads.pop_front().or_else(|| self.writes.pop_front())
+    }
 }
 
 struct Work {
@@ -93,7 +109,7 @@ impl Work {
                     if pending.stop {
                         return;
                     }
-                    if let Some(job) = pending.jobs.pop_front() {
+                    if let Some(job) = pending.next() {
                         break job;
                     }
                     self.wake.wait(&mut pending);
@@ -131,8 +147,11 @@ impl BatchIo for PreadIo {
     fn start(&self, requests: Vec<Request>, sink: &Arc<dyn Sink>) {
         self.ensure_threads();
         let one = requests.len() == 1;
-        let jobs = requests.into_iter().map(|request| Job { request, sink: Arc::clone(sink) });
-        self.work.pending.lock().jobs.extend(jobs);
+        let mut pending = self.work.pending.lock();
+        for request in requests {
+            pending.of(request.op).push_back(Job { request, sink: Arc::clone(sink) });
+        }
+        drop(pending);
         if one {
             self.work.wake.notify_one();
         } else {
@@ -140,12 +159,12 @@ impl BatchIo for PreadIo {
         }
     }
 
-    fn reap(&self, queue: &Queue) -> Completion {
+    fn reap(&self, queue: &Queue, op: Op) -> Completion {
         loop {
             if let Some(completion) = queue.try_pop() {
                 return completion;
             }
-            let job = self.work.pending.lock().jobs.pop_front();
+            let job = self.work.pending.lock().of(op).pop_front();
             match job {
                 Some(job) => self.work.perform(job),
                 // Every transfer of this batch is in the hands of a running thread.
@@ -163,12 +182,62 @@ impl BatchIo for PreadIo {
         let dropped = {
             let mut pending = self.work.pending.lock();
             pending.stop = true;
-            std::mem::take(&mut pending.jobs)
+            (std::mem::take(&mut pending.reads), std::mem::take(&mut pending.writes))
         };
         self.work.wake.notify_all();
         drop(dropped);
         for thread in self.threads.lock().take().into_iter().flatten() {
             let _ = thread.join(); // it does not panic
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aligned::AlignedBuf;
+    use crate::device::ALIGN;
+    use crate::io::Buffer;
+    use bifold_page_source::{FileSystem, MemFs, PageSize};
+    use std::path::Path;
+
+    fn request(op: Op, offset: u64, byte: u8) -> Request {
+        let mut buf = AlignedBuf::new(4096, ALIGN).unwrap();
+        buf.fill(byte);
+        Request { op, offset, buffer: Buffer::Owned(buf) }
+    }
+
+    #[test]
+    fn readers_do_not_do_the_work_of_writers() {
+        let file = MemFs::new().create_unnamed(Path::new("file")).unwrap();
+        file.set_len(1 << 16).unwrap();
+        let device = Arc::new(Device::new(Arc::clone(&file), false, PageSize::DEFAULT).unwrap());
+        let io = PreadIo::new(device, 0);
+        let [reads, writes] = [(); 2].map(|()| Arc::new(Queue::default()));
+        let (read_sink, write_sink): (Arc<dyn Sink>, Arc<dyn Sink>) =
+            (Arc::<Queue>::clone(&reads), Arc::<Queue>::clone(&writes));
+        io.start((0..3).map(|n| request(Op::Write, n * 4096, 7)).collect(), &write_sink);
+        io.start((0..3).map(|n| request(Op::Read, n * 4096, 9)).collect(), &read_sink);
+        for n in 0..3 {
+            let mut completion = io.reap(&reads, Op::Read);
+            assert_eq!(completion.offset, n * 4096);
+            assert!(completion.buffer.bytes_mut().iter().all(|&byte| byte == 0), "nothing was written yet");
+        }
+        assert!(writes.try_pop().is_none());
+        (0..3).for_each(|n| assert_eq!(io.reap(&writes, Op::Write).offset, n * 4096));
+        let mut bytes = [0; 4096];
+        file.read_at(&mut bytes, 4096).unwrap();
+        assert_eq!(bytes, [7; 4096]);
+    }
+
+    #[test]
+    fn threads_read_before_they_write() {
+        let mut pending = Pending::default();
+        let sink: Arc<dyn Sink> = Arc::new(Queue::default());
+        for (op, offset) in [(Op::Write, 1), (Op::Read, 2), (Op::Write, 3), (Op::Read, 4)] {
+            pending.of(op).push_back(Job { request: request(op, offset, 0), sink: Arc::clone(&sink) });
+        }
+        let order: Vec<u64> = std::iter::from_fn(|| pending.next()).map(|job| job.request.offset).collect();
+        assert_eq!(order, [2, 4, 1, 3]);
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::epoch::Domain;
 use crate::word::{Begin, Cell};
-use bifold_page_source::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use bifold_page_source::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use bifold_page_source::sync::{Arc, thread};
 use loom::cell::Cell as Frame;
 
@@ -185,5 +185,40 @@ fn loom_a_waiter_is_always_noticed() {
         let loader = thread::spawn(move || other.cell().publish(0, false, 0).unwrap().is_waited());
         let announced = pool.cell().announce_wait();
         assert_eq!(loader.join().unwrap(), announced, "whoever announced itself is woken");
+    });
+}
+
+#[test]
+fn loom_a_page_kept_when_it_is_written_is_never_the_one_before() {
+    loom::model(|| {
+        let pool = Pool::absent();
+        let disk = Arc::new(AtomicU32::new(1));
+        let (other, beneath) = (Arc::clone(&pool), Arc::clone(&disk));
+        // A read ahead that blunders into the place, before, while or after it is written.
+        let loader = thread::spawn(move || {
+            if matches!(other.cell().begin_load(), Begin::Mine(_)) {
+                fence(Ordering::SeqCst);
+                other.frames[0].set(beneath.load(Ordering::Relaxed));
+                if other.cell().publish(0, true, 0).is_none() {
+                    other.cell().abandon();
+                }
+            }
+        });
+        // The calls that write and read are ordered by the kernel's locks: fences, as loom knows them.
+        disk.store(2, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if !pool.cell().doom() {
+            pool.cell().detach();
+        }
+        if matches!(pool.cell().begin_load(), Begin::Mine(_)) {
+            pool.frames[1].set(2);
+            assert!(pool.cell().publish(1, true, 0).is_some(), "nobody else dooms this load");
+        }
+        assert!(
+            pool.view(0).is_none_or(|seen| seen == 2),
+            "the version before is gone once the write has returned"
+        );
+        loader.join().unwrap();
+        assert!(pool.view(0).is_none_or(|seen| seen == 2));
     });
 }

@@ -34,6 +34,7 @@ pub(crate) struct Counts {
     pub(crate) pages_read: AtomicU64,
     pub(crate) pages_verified: AtomicU64,
     pub(crate) pages_written: AtomicU64,
+    pub(crate) pages_kept: AtomicU64,
     pub(crate) syncs: AtomicU64,
     pub(crate) bytes_copied_out: AtomicU64,
 }
@@ -53,14 +54,15 @@ pub(crate) struct Shared {
     pub(crate) budget: u64,
     /// The file's length in pages.
     pub(crate) len: AtomicU64,
-    /// Held while the file's length changes.
+    /// Held while the file's length changes, over the call; no reader and no writer takes it.
     pub(crate) resizing: Mutex<()>,
-    /// Transfer buffers of reads, and of writes; the latter are for one writer at a time.
+    /// Transfer buffers of reads, and of writes. Who writes has them in turn, for one round of transfers each.
     pub(crate) read_staging: Staging,
     pub(crate) write_staging: Staging,
     pub(crate) read_share: usize,
     pub(crate) write_share: usize,
-    pub(crate) writing: Mutex<()>,
+    /// Held by the writer who takes transfer buffers, and while it waits for one; never over a transfer of its own.
+    pub(crate) staging_turn: Mutex<()>,
     /// Pages being read ahead.
     pub(crate) ahead: AtomicUsize,
     pub(crate) counts: Counts,

@@ -62,7 +62,7 @@ fn open(file: Arc<dyn File>, config: SourceConfig, options: &Options) -> io::Res
         write_staging: Staging::new(write_share as usize)?,
         read_share: (plan.staging - write_share) as usize,
         write_share: write_share as usize,
-        writing: Mutex::new(()),
+        staging_turn: Mutex::new(()),
         ahead: AtomicUsize::new(0),
         counts: Counts::default(),
         said_too_small: AtomicBool::new(false),
@@ -140,6 +140,7 @@ impl PageSource for PoolSource {
         stats.reads = read(&io.reads);
         stats.pages_verified = read(&shared.counts.pages_verified);
         stats.pages_written = read(&shared.counts.pages_written);
+        stats.pages_kept = read(&shared.counts.pages_kept);
         stats.bytes_written = read(&io.bytes_written);
         stats.writes = read(&io.writes);
         stats.syncs = read(&shared.counts.syncs);

@@ -4,7 +4,7 @@
 #![expect(unsafe_code, reason = "disjoint ranges of one mapping as mutable slices")]
 
 use crate::arena::reserve;
-use bifold_page_source::sync::Mutex;
+use bifold_page_source::sync::{Condvar, Mutex};
 use memmap2::MmapRaw;
 use std::io;
 use std::sync::Arc;
@@ -17,6 +17,9 @@ struct Region {
     map: MmapRaw,
     /// Free ranges (start, length), in order, never touching each other.
     free: Mutex<Vec<(usize, usize)>>,
+    /// Told whenever a range comes back.
+    freed: Condvar,
+    len: usize,
 }
 
 /// A share of the budget for transfer buffers.
@@ -34,13 +37,32 @@ impl Staging {
         let len = bytes.next_multiple_of(UNIT);
         let map = reserve(len.max(UNIT))?;
         let free = if len == 0 { Vec::new() } else { vec![(0, len)] };
-        Ok(Self { region: Arc::new(Region { map, free: Mutex::new(free) }) })
+        let region = Region { map, free: Mutex::new(free), freed: Condvar::new(), len };
+        Ok(Self { region: Arc::new(region) })
     }
 
     /// A buffer of `len` bytes, the first place that fits, if there is one. What it holds is left over.
     pub(crate) fn take(&self, len: usize) -> Option<Staged> {
-        let room = len.next_multiple_of(UNIT);
+        self.take_from(&mut self.region.free.lock(), len)
+    }
+
+    /// As [`take`](Self::take), but waits until there is a place. `None` only if the share is smaller. Whoever calls
+    /// it holds no buffer, so those that are out come back.
+    pub(crate) fn wait_for(&self, len: usize) -> Option<Staged> {
+        if len > self.region.len {
+            return None;
+        }
         let mut free = self.region.free.lock();
+        loop {
+            if let Some(staged) = self.take_from(&mut free, len) {
+                return Some(staged);
+            }
+            self.region.freed.wait(&mut free);
+        }
+    }
+
+    fn take_from(&self, free: &mut Vec<(usize, usize)>, len: usize) -> Option<Staged> {
+        let room = len.next_multiple_of(UNIT);
         let place = free.iter().position(|&(_, have)| have >= room)?;
         let (at, have) = free[place];
         if have == room {
@@ -48,7 +70,6 @@ impl Staging {
         } else {
             free[place] = (at + room, have - room);
         }
-        drop(free);
         Some(Staged { region: Arc::clone(&self.region), at, len, room })
     }
 }
@@ -95,6 +116,8 @@ impl Drop for Staged {
             replaced.start -= 1;
         }
         free.splice(replaced, [(at, room)]);
+        drop(free);
+        self.region.freed.notify_all();
     }
 }
 
@@ -110,7 +133,27 @@ mod tests {
         drop(first);
         assert_eq!(staging.take(5 * UNIT).unwrap().bytes().len(), 5 * UNIT);
         assert!(staging.take(5 * UNIT + 1).is_none());
+        assert!(staging.wait_for(5 * UNIT + 1).is_none(), "that would be for ever");
         assert!(Staging::new(0).unwrap().take(1).is_none());
+    }
+
+    #[test]
+    fn two_that_wait_for_all_of_it_take_turns() {
+        let staging = Staging::new(4 * UNIT).unwrap();
+        std::thread::scope(|s| {
+            for mark in 1..4 {
+                let staging = &staging;
+                s.spawn(move || {
+                    for len in (1..=4 * UNIT).step_by(777).cycle().take(300) {
+                        let mut staged = staging.wait_for(len).unwrap();
+                        staged.bytes_mut().fill(mark);
+                        std::thread::yield_now();
+                        assert!(staged.bytes().iter().all(|&b| b == mark));
+                    }
+                });
+            }
+        });
+        assert!(staging.take(4 * UNIT).is_some());
     }
 
     #[test]

@@ -84,6 +84,15 @@ impl Translation {
         true
     }
 
+    /// Whether the page's word may be written without taking more memory than `limit` bytes in all.
+    pub(crate) fn has_room_for(&self, page: PageId, limit: u64) -> bool {
+        if page.get() >= self.capacity {
+            return false;
+        }
+        let (bits, mask) = self.bit(page.get() / WORDS_PER_BLOCK);
+        bits.load(Ordering::Relaxed) & mask != 0 || self.bytes_touched() + BLOCK <= limit
+    }
+
     /// The pages of `range` whose words may be other than zero, as ranges.
     pub(crate) fn used(&self, range: Range<PageId>) -> impl Iterator<Item = PageId> {
         let (start, end) = (range.start.get(), range.end.get().min(self.capacity));
@@ -129,6 +138,9 @@ mod tests {
         assert!(!words.touch(far));
         assert_eq!(words.bytes_touched(), BLOCK);
         assert!(words.get(PageId::MAX).is_none());
+        let other = PageId::new(0).unwrap();
+        assert!(words.has_room_for(far, 0) && !words.has_room_for(other, 2 * BLOCK - 1));
+        assert!(words.has_room_for(other, 2 * BLOCK) && !words.has_room_for(PageId::MAX, u64::MAX));
     }
 
     #[test]

@@ -2,12 +2,16 @@
 //!
 //! What is cached of a written place is dropped after the write, whether it succeeded or not, and loads in flight
 //! are doomed: they may have read what was there before. Nobody looks at those places meanwhile, which is the
-//! caller's promise (`PageSource::write`); only read-ahead may blunder into them.
+//! caller's promise (`PageSource::write`); only read-ahead and discards may blunder into them.
+//!
+//! Then the pages are put where they will be looked for. A page that replaces a cached one takes over its heat; any
+//! other goes to the probationary queue as one that nobody has looked at yet.
 #![forbid(unsafe_code)]
 
 use crate::clock::Heat;
 use crate::io::{Buffer, Op, Queue, Request, Sink};
 use crate::shared::Shared;
+use crate::staging::Staged;
 use crate::ticket::{LoadingFrame, Ticket};
 use crate::word::Begin;
 use bifold_page_source::{Error, PageId, PageWrite, Result};
@@ -26,8 +30,23 @@ struct Stretch<'a> {
     len: usize,
 }
 
+/// What a page takes over from the one that it replaces.
+#[derive(Clone, Copy, Debug)]
+struct Legacy {
+    heat: Heat,
+    /// Used lately.
+    used: bool,
+    /// Nobody has looked at it yet.
+    fresh: bool,
+}
+
+impl Legacy {
+    /// Of a page that replaces none that was cached.
+    const NEW: Self = Self { heat: Heat::Cold, used: false, fresh: true };
+}
+
 impl Shared {
-    /// Writes pages, neighbours in one call, and keeps in frames those whose predecessors were cached.
+    /// Writes pages, neighbours in one call, and keeps them in frames.
     ///
     /// # Errors
     /// I/O errors; nothing is retried.
@@ -51,14 +70,15 @@ impl Shared {
             }
         }
         let result = self.transfer(&stretches);
-        let written = result.is_ok();
+        let (written, mut kept) = (result.is_ok(), 0);
         for write in order {
-            let heat = write.replaces.filter(|_| written).and_then(|page| self.pass_heat_on(page));
+            let legacy = write.replaces.filter(|_| written).and_then(|page| self.bequeath(page));
             self.drop_cached(write.at.page());
-            if let Some((heat, used)) = heat {
-                self.install(write, heat, used);
+            if written && self.keep(write, legacy) {
+                kept += 1;
             }
         }
+        self.counts.pages_kept.fetch_add(kept, Ordering::Relaxed);
         if written {
             self.counts.pages_written.fetch_add(writes.len() as u64, Ordering::Relaxed);
         }
@@ -121,11 +141,10 @@ impl Shared {
             return Ok(());
         }
         let mut rest = stretches;
-        while !rest.is_empty() {
-            let _one_at_a_time = self.writing.lock();
-            let requests: Vec<_> = rest.iter().map_while(|stretch| self.stage(stretch)).collect();
+        while let Some(first) = rest.first() {
+            let requests = self.stage(rest);
             if requests.is_empty() {
-                return Err(Error::io("write", rest[0].offset, io::ErrorKind::OutOfMemory.into()));
+                return Err(Error::io("write", first.offset, io::ErrorKind::OutOfMemory.into()));
             }
             rest = &rest[requests.len()..];
             self.write_all(requests)?;
@@ -133,16 +152,31 @@ impl Shared {
         Ok(())
     }
 
-    /// Copies a stretch into a transfer buffer, if there is room for one.
-    fn stage(&self, stretch: &Stretch<'_>) -> Option<Request> {
-        let mut staged = self.write_staging.take(stretch.len)?;
-        let mut rest = staged.bytes_mut();
-        for part in &stretch.parts {
-            let (to, behind) = rest.split_at_mut(part.len());
-            to.copy_from_slice(part);
-            rest = behind;
+    /// Copies the first few stretches into transfer buffers: one at least, for which it waits until other writers'
+    /// transfers have ended, and as many more as there is room for. None only if a stretch is longer than all there is.
+    fn stage(&self, stretches: &[Stretch<'_>]) -> Vec<Request> {
+        let turn = self.staging_turn.lock();
+        let mut staged = Vec::new();
+        for stretch in stretches {
+            let buffer = if staged.is_empty() {
+                self.write_staging.wait_for(stretch.len)
+            } else {
+                self.write_staging.take(stretch.len)
+            };
+            let Some(buffer) = buffer else { break };
+            staged.push((stretch, buffer));
         }
-        Some(Request { op: Op::Write, offset: stretch.offset, buffer: Buffer::Staged(staged) })
+        drop(turn);
+        let fill = |(stretch, mut buffer): (&Stretch<'_>, Staged)| {
+            let mut rest = buffer.bytes_mut();
+            for part in &stretch.parts {
+                let (to, behind) = rest.split_at_mut(part.len());
+                to.copy_from_slice(part);
+                rest = behind;
+            }
+            Request { op: Op::Write, offset: stretch.offset, buffer: Buffer::Staged(buffer) }
+        };
+        staged.into_iter().map(fill).collect()
     }
 
     fn write_all(&self, mut requests: Vec<Request>) -> Result<()> {
@@ -158,14 +192,14 @@ impl Shared {
         self.io.start(requests, &sink);
         let mut outcome = Ok(());
         for _ in 0..count {
-            let completion = self.io.reap(&queue);
+            let completion = self.io.reap(&queue, Op::Write);
             outcome = outcome.and(completion.result.map_err(|e| error(completion.offset, e)));
         }
         outcome
     }
 
-    /// The heat of a page that is about to have a successor, and whether it was used lately. It is the next to go.
-    fn pass_heat_on(&self, page: PageId) -> Option<(Heat, bool)> {
+    /// What a page leaves to its successor, if it is cached. It is the next to go.
+    fn bequeath(&self, page: PageId) -> Option<Legacy> {
         let word = self.memory.words.get(page)?.load();
         if !word.is_resident() {
             return None;
@@ -173,23 +207,31 @@ impl Shared {
         let mut clock = self.clock.lock();
         let heat = clock.heat(page, word.frame())?;
         clock.demote(&self.memory, page, word.frame());
-        Some((heat, word.is_used()))
+        Some(Legacy { heat, used: word.is_used(), fresh: word.is_fresh() })
     }
 
-    /// Keeps a page that was just written, if a frame is to be had.
-    fn install(self: &Arc<Self>, write: &PageWrite<'_>, heat: Heat, used: bool) {
+    /// Keeps a page that was just written, if a frame is to be had. For the words of pages that nobody has asked for
+    /// yet no more is given than a twentieth of the budget.
+    fn keep(self: &Arc<Self>, write: &PageWrite<'_>, legacy: Option<Legacy>) -> bool {
         let page = write.at.page();
-        let Ok(cell) = self.cell(page) else { return };
-        if !matches!(cell.begin_load(), Begin::Mine(_)) {
-            return;
+        let most = self.plan.translation.max(self.budget / 20);
+        if legacy.is_none() && !self.memory.words.has_room_for(page, most) {
+            return false;
         }
+        let Ok(cell) = self.cell(page) else { return false };
+        if !matches!(cell.begin_load(), Begin::Mine(_)) {
+            return false;
+        }
+        let legacy = legacy.unwrap_or(Legacy::NEW);
         let mut ticket = Ticket::new(Arc::clone(self), write.at);
-        let Some(frame) = self.clock.lock().take_for(&self.memory, page, heat) else { return };
+        let Some(frame) = self.clock.lock().take_for(&self.memory, page, legacy.heat) else { return false };
         ticket.fill(LoadingFrame::new(frame));
         ticket.bytes_mut().copy_from_slice(write.bytes);
-        if ticket.publish_as(false).is_some() && used {
+        let kept = ticket.publish_as(legacy.fresh).is_some();
+        if kept && legacy.used {
             cell.warm();
         }
+        kept
     }
 
     /// Forgets what is cached of a place, and dooms a load of it.
@@ -233,6 +275,9 @@ impl Shared {
     /// # Errors
     /// `StorageFull`; `FileTooLarge` beyond what the translation was reserved for.
     pub(crate) fn grow(&self, pages: u64) -> Result<()> {
+        if pages <= self.len.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let _one_at_a_time = self.resizing.lock();
         let now = self.len.load(Ordering::Acquire);
         if pages <= now {

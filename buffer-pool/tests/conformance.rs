@@ -12,6 +12,7 @@ fn sixty_four_frames(options: &Options, file: &dyn Fn() -> Arc<dyn File>) {
         let setup = Setup::<PoolSource> { options, size, file };
         conformance::reading(&setup);
         conformance::writing(&setup);
+        conformance::writers(&setup);
         conformance::damage(&setup);
         conformance::extents(&setup);
     }

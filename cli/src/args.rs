@@ -88,7 +88,7 @@ pub(crate) struct Load {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) value: Option<u32>,
 
-    /// Bound of the delta: memory for the pages that a load out of order changes, and the longest line
+    /// Memory for the pages that lines out of order change, and the longest line
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size::parse)]
     pub(crate) delta: u64,
 
@@ -111,7 +111,7 @@ const LOAD: &str = concat!(
     "Every line has a key and a value: one that is empty, or lacks a column, is an error. A line ends with a line ",
     "feed; a carriage return before it belongs to the value. How text is escaped, bifold --help tells.\n\n",
     "Lines in the order of their keys, byte by byte (LC_ALL=C), that go behind all that the table has, are loaded ",
-    "fastest and without a bound. Others must fit the delta, or be sorted by --sort.\n\n",
+    "fastest. Others are loaded as well, but more slowly the more there is beyond --delta: --sort sorts them first.\n\n",
     "Examples:\n",
     "  bifold load geo.bifold cities cities.tsv\n",
     "  bifold load geo.bifold population cities.tsv --key 1 --value 6\n",

@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 use crate::escape::shown;
-use indicatif::BinaryBytes;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -95,7 +94,7 @@ impl fmt::Display for Error {
                 "{}: all is committed, but closing failed, and the next opening will recover it: {error}",
                 path.display()
             ),
-            Self::Database(error) => write_database(f, error),
+            Self::Database(error) => write!(f, "{error}"),
             Self::Read(input, error) => write!(f, "{input}: {error}"),
             Self::Line { input, line, what } => write!(f, "{input}: line {line}: {what}; nothing was loaded"),
             Self::Temporary(dir, error) => write_temporary(f, dir, error),
@@ -129,18 +128,5 @@ fn write_temporary(f: &mut fmt::Formatter<'_>, dir: &Path, error: &io::Error) ->
             f.write_str(" (--tmp names a folder with room for all of the input)")
         }
         _ => Ok(()),
-    }
-}
-
-fn write_database(f: &mut fmt::Formatter<'_>, error: &bifold::Error) -> fmt::Result {
-    match error {
-        bifold::Error::TransactionTooLarge { bound, .. } => {
-            write!(
-                f,
-                "the load is too large for a delta of {}: raise --delta, or give --sort",
-                BinaryBytes(*bound)
-            )
-        }
-        error => write!(f, "{error}"),
     }
 }

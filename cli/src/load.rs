@@ -116,9 +116,6 @@ impl Reading {
             error @ (bifold::Error::KeyTooLong { .. } | bifold::Error::ValueTooLong { .. }) => {
                 self.wrong(line, error.to_string())
             }
-            error @ bifold::Error::TransactionTooLarge { .. } => {
-                self.wrong(line, Error::Database(error).to_string())
-            }
             error => error.into(),
         }
     }

@@ -66,17 +66,20 @@ macro_rules! aliases {
     };
 }
 
+mod background;
 mod checkpoint;
 #[cfg(doctest)]
 mod compile_checks;
 mod db;
 mod delta;
+mod durability;
 mod error;
 mod extent;
 #[cfg(test)]
 mod extent_tests;
 mod free;
 mod gate;
+mod group;
 mod meta;
 mod node;
 mod open;
@@ -95,6 +98,7 @@ pub use db::inspect::Fault;
 pub use db::shape::{Shape, TableShape};
 pub use db::stats::Stats;
 pub use db::{Builder, Db};
+pub use durability::Durability;
 pub use error::{Error, Place, Result};
 pub use tree::cursor::Cursor;
 pub use tree::scan::{Keys, Scan};
@@ -103,8 +107,10 @@ pub use txn::read::ReadTxn;
 pub use txn::reader::ValueReader;
 pub use txn::table::{Entry, Table};
 pub use txn::table_mut::{CursorMut, TableMut};
+pub use txn::ticket::CommitTicket;
 pub use txn::write::{Savepoint, WriteTxn};
 pub use value::Value;
+pub use wal::SyncMethod;
 
 /// The database over a read-only mapping: the kernel's page cache is the cache.
 #[cfg(all(feature = "mmap", not(loom)))]
@@ -122,6 +128,12 @@ pub mod pool {
 pub use mmap::Database;
 #[cfg(all(feature = "buffer-pool", not(feature = "mmap"), not(loom)))]
 pub use pool::Database;
+
+/// What tests put in place of threads and clock; see [`Builder::background`].
+#[cfg(any(test, feature = "testing"))]
+pub mod testing {
+    pub use crate::background::{Background, Next, Running, Stepper, Task};
+}
 
 /// How a table, cursor or scan reaches its transaction: types that appear in signatures and need no naming.
 pub mod access {

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use bifold::testing::Stepper;
 use bifold::{Builder, Db, Error, PageSource, mmap, pool};
 use bifold_page_source::{MemFs, MemSource};
 use std::path::Path;
@@ -11,7 +12,12 @@ use std::sync::Arc;
 const PATH: &str = "/db";
 
 fn builder<S: PageSource>(fs: &MemFs) -> Builder<S> {
-    let builder = Db::<S>::builder().page_size(512).log_size(64 << 10).delta_size(1 << 20).file_id(0xB1F0);
+    let builder = Db::<S>::builder()
+        .page_size(512)
+        .log_size(64 << 10)
+        .delta_size(1 << 20)
+        .file_id(0xB1F0)
+        .background(Stepper::at_once());
     builder.file_system(Arc::new(fs.clone()))
 }
 

@@ -11,16 +11,24 @@ use bifold_page_source::testing::pages::Rng;
 use bifold_page_source::testing::{CrashPlan, Op};
 use common::crashes::{Bounds, check_image, disk, plans, walk};
 use common::model::{Change, after};
-use common::run::{ACKED, Recorded, STARTED, Step, changes, commit, needle, record, script};
+use common::run::{ACKED, Recorded, STARTED, Step, changes, commit, needle, record, script, script_by_steps};
 use common::syncs::{Files, HEAD, LOG_HEADS, Which};
 use common::verify::{Allowed, check, is_clean, shown};
-use common::{DB, Setup, TestSource};
+use common::{DB, Setup, TestSource, step_at_once, step_by_hand};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
 /// The run that most tests crash.
 static RUN: LazyLock<Recorded> = LazyLock::new(|| record::<MemSource>(Setup::SMALL, &script(66, 1)).unwrap());
+
+/// One whose background work goes on bit by bit between its commits.
+static STEPS: LazyLock<Recorded> = LazyLock::new(|| {
+    step_by_hand();
+    let run = record::<MemSource>(Setup::SMALL, &script_by_steps(90, 1)).unwrap();
+    step_at_once();
+    run
+});
 
 /// Crashes a run at every entry and checks what opens under `S`; returns how many images there were.
 fn crash_everywhere<S: TestSource>(run: &Recorded, random: u64, single: u64) -> Result<u64, String> {
@@ -43,6 +51,19 @@ fn every_image_opens<S: TestSource>() {
 #[test]
 fn every_image_opens_in_memory() {
     every_image_opens::<MemSource>();
+}
+
+#[test]
+fn every_image_of_checkpoints_in_the_background_opens() {
+    let run = &*STEPS;
+    assert!(run.checkpoints > 10, "{} checkpoints", run.checkpoints);
+
+    let images = crash_everywhere::<MemSource>(run, 3, 1).unwrap_or_else(|what| panic!("{what}"));
+    assert!(images > 5000, "{images} images");
+    #[cfg(feature = "mmap")]
+    crash_everywhere::<bifold::mmap::Source>(run, 1, 0).unwrap_or_else(|what| panic!("mmap: {what}"));
+    #[cfg(feature = "buffer-pool")]
+    crash_everywhere::<bifold::pool::Source>(run, 1, 0).unwrap_or_else(|what| panic!("pool: {what}"));
 }
 
 #[cfg(feature = "mmap")]

@@ -6,6 +6,7 @@
 
 mod common;
 
+use bifold::Durability;
 use bifold_page_source::MemSource;
 use bifold_page_source::testing::pages::Rng;
 use bifold_page_source::testing::{CrashPlan, Crashes, Image};
@@ -13,7 +14,7 @@ use common::crashes::Bounds;
 use common::model::{Change, State};
 use common::run::{OPENED, Step, go_on, recording};
 use common::verify::{check, is_clean};
-use common::{DB, Setup, TestSource};
+use common::{DB, Setup, TestSource, step_at_once, step_by_hand};
 use std::sync::Arc;
 
 const TABLES: [&str; 4] = ["a", "b", "c", "d"];
@@ -63,9 +64,15 @@ fn steps(rng: &mut Rng) -> Vec<Step> {
         2 => Step::Abort(changes(rng)),
         3 => Step::Rollback(changes(rng), changes(rng)),
         4 | 5 => Step::Hold,
+        6 => Step::Sync,
+        7 => Step::Wait(rng.below(1000)),
+        8..=11 => Step::Background(1 + rng.below(20)),
+        12 => Step::CommitAs(changes(rng), Durability::Deferred),
+        13 => Step::CommitAs(changes(rng), Durability::Buffered),
+        14 => Step::CommitAs(changes(rng), Durability::Sync),
         _ => Step::Commit(changes(rng)),
     };
-    (0..3 + rng.below(25)).map(|_| step(rng)).collect()
+    (0..3 + rng.below(35)).map(|_| step(rng)).collect()
 }
 
 /// One stretch of a life: opens what was left, checks it, goes on, and crashes. Returns what is left then.
@@ -116,10 +123,16 @@ fn life(seed: u64) -> Result<(), String> {
     let mut history = vec![State::new()];
     let mut bounds = Bounds::new(None);
     for round in 0..8 {
+        // Sometimes background work is done where it is called for, and else bit by bit, or not at all.
+        if rng.below(3) == 0 {
+            step_at_once()
+        } else {
+            step_by_hand()
+        }
         // Whoever opens may have other options than whoever wrote.
         let setup = Setup {
             page,
-            delta: [2 << 20, 4 << 20, 8 << 20][rng.below(3) as usize],
+            delta: [64 << 10, 256 << 10, 4 << 20][rng.below(3) as usize],
             log: [16 << 10, 64 << 10, 256 << 10][rng.below(3) as usize],
         };
         let (image_now, bounds, history) = (std::mem::take(&mut image), &mut bounds, &mut history);

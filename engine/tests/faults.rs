@@ -13,7 +13,7 @@ use bifold_page_source::{MemFs, MemSource};
 use common::model::{Change, State, after};
 use common::run::{Step, commit, script};
 use common::verify::{Allowed, check, is_clean, shown};
-use common::{DB, Setup, TestSource};
+use common::{DB, Setup, TestSource, stepper};
 use std::sync::Arc;
 
 /// A database on a file system with faults, and what it should hold.
@@ -70,7 +70,11 @@ impl<S: TestSource> Bed<S> {
                 again = true;
                 Ok(())
             }
-            Step::Rollback(..) | Step::Hold => Ok(()),
+            Step::Background(steps) => {
+                (0..*steps).for_each(|_| _ = stepper().step());
+                Ok(())
+            }
+            Step::Rollback(..) | Step::Hold | Step::CommitAs(..) | Step::Sync | Step::Wait(_) => Ok(()),
         };
         if again {
             self.errors.extend(db.close().err());

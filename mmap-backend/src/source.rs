@@ -26,6 +26,11 @@ const WINDOW: u64 = 4 << 20;
 /// What is no longer than this is left to page faults.
 const READ_AT_ONCE: u64 = 16 << 10;
 
+/// The kernel is asked to write back pieces of this size, once all of one has been written.
+const WRITE_BACK: u64 = 64 << 10;
+/// An extent is written by calls of this size: each has the file's lock to itself, for which others wait.
+const WRITE_STEP: u64 = 2 << 20;
+
 /// A memory-mapped file of pages.
 ///
 /// Nobody else may change the file while this lives. An I/O error of the disk beneath a page that is touched is the
@@ -40,7 +45,7 @@ pub struct MmapSource {
     /// Chunks of extents found whole, each by its first page.
     chunks: Bits,
     advisor: Advisor,
-    /// Held while the file grows or is cut.
+    /// Held while the file grows or is cut, over the calls; no reader and no write takes it.
     resize: Mutex<()>,
     counts: Counts,
     faults_at_open: Faults,
@@ -144,10 +149,18 @@ impl MmapSource {
         self.chunks.remove(pages);
     }
 
+    /// Has the kernel begin to write back what was just written, so that little is left for the sync to come, and
+    /// other files' syncs do not find everything before them at once. What was written stays in the page cache.
+    fn write_back(&self, written: Range<u64>) {
+        let pieces = whole_pieces(&written);
+        if !pieces.is_empty() {
+            self.file.start_writeback(pieces.start, pieces.end - pieces.start);
+        }
+    }
+
     /// Accounts for a write that has ended, and lets what it added to the file be seen.
     fn wrote(&self, pages: u64, end: u64, calls: u64) -> Result<()> {
         if end > self.map.len() {
-            let _resize = self.resize.lock();
             self.map.follow(&*self.file).map_err(|e| Error::io("map", end, e))?;
         }
         let bytes = pages << self.config.page_size.shift();
@@ -218,13 +231,17 @@ impl PageSource for MmapSource {
     }
 
     unsafe fn write(&self, writes: &[PageWrite<'_>]) -> Result<()> {
-        let mut end = 0;
+        let (mut end, shift) = (0, self.config.page_size.shift());
         for write in writes {
             let page = write.at.page().get();
             self.forget(page..page + 1);
-            end = end.max((page + 1) << self.config.page_size.shift());
+            end = end.max((page + 1) << shift);
         }
         let calls = write_pages(&*self.file, self.config.page_size, writes)?;
+        for run in writes.chunk_by(|a, b| a.at.page().plus(1) == b.at.page()) {
+            let first = run[0].at.page().get();
+            self.write_back(first << shift..(first + run.len() as u64) << shift);
+        }
         self.wrote(writes.len() as u64, end, calls)
     }
 
@@ -233,8 +250,15 @@ impl PageSource for MmapSource {
         let pages = self.config.page_size.pages_for(bytes.len() as u64);
         debug_assert_eq!(bytes.len() % self.config.page_size.bytes(), 0, "an extent is whole pages");
         self.forget(at.get()..at.get() + pages);
-        self.file.write_at(bytes, offset).map_err(|e| Error::io("write", offset, e))?;
-        self.wrote(pages, offset + bytes.len() as u64, 1)
+        let (mut at, mut rest, mut calls) = (offset, bytes, 0);
+        while !rest.is_empty() {
+            let (part, behind) = rest.split_at(rest.len().min((WRITE_STEP - at % WRITE_STEP) as usize));
+            self.file.write_at(part, at).map_err(|e| Error::io("write", at, e))?;
+            let next = at + part.len() as u64;
+            self.write_back(at..next);
+            (at, rest, calls) = (next, behind, calls + 1);
+        }
+        self.wrote(pages, at, calls)
     }
 
     fn sync(&self) -> Result<()> {
@@ -244,6 +268,9 @@ impl PageSource for MmapSource {
     }
 
     fn grow(&self, pages: u64) -> Result<()> {
+        if pages <= self.len_pages() {
+            return Ok(());
+        }
         let _resize = self.resize.lock();
         let shift = self.config.page_size.shift();
         let from = self.map.len() >> shift << shift;
@@ -290,5 +317,33 @@ impl PageSource for MmapSource {
         stats.major_faults = faults.major;
         stats.minor_faults = faults.minor;
         stats
+    }
+}
+
+/// The pieces that writing `written` has ended, for someone who writes from front to back: what a call leaves of its
+/// last piece goes with the next call, and is not written twice.
+fn whole_pieces(written: &Range<u64>) -> Range<u64> {
+    written.start / WRITE_BACK * WRITE_BACK..written.end / WRITE_BACK * WRITE_BACK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_from_front_to_back_are_written_back_once_and_but_for_the_last_piece() {
+        for step in [4096, WRITE_BACK - 512, WRITE_BACK, WRITE_BACK + 512, 5 * WRITE_BACK + 4096] {
+            let mut upto = 3 * WRITE_BACK;
+            let mut at = upto + 1024;
+            for _ in 0..100 {
+                let pieces = whole_pieces(&(at..at + step));
+                if !pieces.is_empty() {
+                    assert_eq!(pieces.start, upto, "steps of {step}");
+                    upto = pieces.end;
+                }
+                at += step;
+            }
+            assert!(upto <= at && at - upto < WRITE_BACK, "steps of {step}");
+        }
     }
 }

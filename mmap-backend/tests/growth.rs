@@ -173,3 +173,51 @@ fn a_file_opened_for_reading_only_is_mapped() {
 fn the_suite_keeps_its_own_promises_over_a_map() {
     conformance::run::<StaleViewSource<MmapSource>>(&Options::default());
 }
+
+/// Whether each page of the file is in memory; `None` where the kernel does not say.
+fn in_memory(file: &dyn File, pages: u64) -> Option<Vec<bool>> {
+    use rustix::io::{Errno, ReadWriteFlags};
+    let fd = file.fd()?;
+    let one = |page: u64| {
+        let mut byte = [0];
+        let buf = &mut [std::io::IoSliceMut::new(&mut byte)];
+        match rustix::io::preadv2(fd, buf, page * SIZE.bytes() as u64, ReadWriteFlags::NOWAIT) {
+            Ok(_) => Some(true),
+            Err(Errno::AGAIN) => Some(false),
+            Err(_) => None,
+        }
+    };
+    (0..pages).map(one).collect()
+}
+
+#[test]
+fn what_was_written_stays_in_memory_through_sync_and_discard_and_is_verified_from_there() {
+    const PAGES: u64 = 2048;
+    let dir = tempfile::tempdir().unwrap();
+    let file = OsFs.create_unnamed(&dir.path().join("f")).unwrap();
+    let source = open(&file, 1 << 30);
+    source.grow(2 * PAGES).unwrap();
+    let made: Vec<_> = (0..PAGES).map(|n| pages::page(SIZE, n, 0)).collect();
+    let writes: Vec<_> =
+        made.iter().map(|(at, bytes)| PageWrite { at: *at, replaces: None, bytes }).collect();
+    #[expect(unsafe_code, reason = "nobody looks at any of these pages")]
+    // SAFETY: as the reason says.
+    unsafe {
+        source.write(&writes).unwrap();
+        source.write_extent(pages::id(PAGES), &pages::noise(PAGES as usize * SIZE.bytes(), 1)).unwrap();
+    }
+    source.sync().unwrap();
+    source.discard(pages::id(0)..pages::id(2 * PAGES));
+    source.prefetch(&made.iter().map(|(at, _)| *at).collect::<Vec<_>>());
+    match in_memory(&*file, 2 * PAGES) {
+        Some(resident) => {
+            let missing = resident.iter().filter(|there| !**there).count();
+            assert_eq!(missing, 0, "pages would be read again");
+        }
+        None => println!("skipped: this file system does not tell what is resident"),
+    }
+    for (at, bytes) in &made {
+        assert!(source.visit().view(*at).unwrap() == bytes);
+    }
+    assert_eq!(source.stats().pages_verified, PAGES);
+}

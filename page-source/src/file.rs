@@ -72,6 +72,23 @@ pub trait File: Send + Sync + Debug {
     /// What was pending is then old or new on the disk, and stays unknown: it is not to be tried again.
     fn sync(&self) -> io::Result<()>;
 
+    /// Writes all of `buf` at `offset` and returns when exactly these bytes are durable, with the length needed to
+    /// read them. Of what was written before, it says nothing. Where there is no such call, it is a write and a
+    /// [`sync`](Self::sync), which covers more.
+    ///
+    /// # Errors
+    /// Whatever the operating system says. Each sector is then old or new on the disk, and stays unknown: it is not
+    /// to be tried again.
+    fn write_at_durably(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.write_at(buf, offset)?;
+        self.sync()
+    }
+
+    /// Lets the system begin to write a range (to the end of the file if `len` is 0) to the disk, so that a later
+    /// [`sync`](Self::sync) finds less to do. A hint: nothing is waited for and nothing is promised, and what goes
+    /// wrong is the next sync's error.
+    fn start_writeback(&self, _offset: u64, _len: u64) {}
+
     /// The file's length in bytes.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ pub mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod write;
+mod writeback;
 
 pub use checksum::{chunk_checksum, page_checksum, seal_page, verify_page};
 pub use error::{Error, Result};

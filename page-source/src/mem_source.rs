@@ -20,7 +20,10 @@ const BEYOND: &str = "it lies beyond the end of the file";
 pub struct MemSource {
     file: Arc<dyn File>,
     config: SourceConfig,
+    /// Never held over a call of the file.
     state: Mutex<State>,
+    /// Held while the file grows or is cut, over the call; taken before `state`.
+    resizing: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -151,7 +154,7 @@ impl PageSource for MemSource {
     fn open(file: Arc<dyn File>, config: SourceConfig, (): &()) -> Result<Self> {
         let len = file.len().map_err(|e| Error::io("open", 0, e))?;
         let state = State { len_pages: len >> config.page_size.shift(), ..State::default() };
-        Ok(Self { file, config, state: Mutex::new(state) })
+        Ok(Self { file, config, state: Mutex::new(state), resizing: Mutex::new(()) })
     }
 
     fn visit(&self) -> MemVisit<'_> {
@@ -203,29 +206,35 @@ impl PageSource for MemSource {
     }
 
     fn grow(&self, pages: u64) -> Result<()> {
-        let mut state = self.state.lock();
-        if pages <= state.len_pages {
+        if pages <= self.len_pages() {
             return Ok(());
         }
-        let from = state.len_pages << self.config.page_size.shift();
+        let _one_at_a_time = self.resizing.lock();
+        let (now, shift) = (self.len_pages(), self.config.page_size.shift());
+        if pages <= now {
+            return Ok(());
+        }
+        let from = now << shift;
         if pages > PageId::MAX.get() + 1 {
             return Err(Error::io("grow", from, io::ErrorKind::FileTooLarge.into()));
         }
-        let grown = self.file.allocate(from, (pages - state.len_pages) << self.config.page_size.shift());
+        let grown = self.file.allocate(from, (pages - now) << shift);
         // After a failure the file may be longer than before; what counts is what it says.
         if let Ok(len) = self.file.len() {
-            state.len_pages = len >> self.config.page_size.shift();
+            let mut state = self.state.lock();
+            state.len_pages = state.len_pages.max(len >> shift);
         }
         grown.map_err(|e| Error::io("grow", from, e))
     }
 
     unsafe fn shrink(&self, pages: u64) -> Result<()> {
-        let mut state = self.state.lock();
-        if pages >= state.len_pages {
+        let _one_at_a_time = self.resizing.lock();
+        if pages >= self.len_pages() {
             return Ok(());
         }
         let len = pages << self.config.page_size.shift();
         self.file.set_len(len).map_err(|e| Error::io("shrink", len, e))?;
+        let mut state = self.state.lock();
         state.len_pages = pages;
         state.generation += 1;
         state.pages.retain(|page, _| page.get() < pages);

@@ -2,14 +2,17 @@
 #![forbid(unsafe_code)]
 
 use crate::file::{Access, DirectFile, File, FileIdentity, FileSystem, LockKind};
+use crate::sync::Mutex;
+use crate::writeback;
 use rustix::fs::{AtFlags, CWD, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, StatxFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 /// The kernel takes at most this many buffers in one vectored call (`UIO_MAXIOV`).
 const BUFFERS_PER_CALL: usize = 1024;
@@ -26,12 +29,26 @@ pub(crate) struct OsFile {
     temporary: Option<PathBuf>,
     /// Whether this handle has locked the file.
     locked: AtomicBool,
+    /// Whether a single write can be made durable here; asked for once.
+    durable_writes: OnceLock<bool>,
+    /// The error with which write-back was refused, for the next sync to return; 0 if there is none.
+    writeback_error: AtomicI32,
+    /// Held during a sync; whether one has failed. The kernel tells an error of write-back once to each open file
+    /// (`errseq_t`): of two syncs at a time one would hear of it and the other succeed, and so would the next.
+    sync_failed: Mutex<bool>,
 }
 
 impl OsFile {
     /// A file over an open descriptor.
     pub(crate) fn from_fd(fd: OwnedFd) -> Self {
-        Self { file: fd.into(), temporary: None, locked: AtomicBool::new(false) }
+        Self {
+            file: fd.into(),
+            temporary: None,
+            locked: AtomicBool::new(false),
+            durable_writes: OnceLock::new(),
+            writeback_error: AtomicI32::new(0),
+            sync_failed: Mutex::new(false),
+        }
     }
 
     fn reopen(&self, flags: OFlags) -> io::Result<OwnedFd> {
@@ -43,6 +60,30 @@ impl OsFile {
     pub(crate) fn reopened(&self, access: Access) -> io::Result<Self> {
         self.reopen(flags(access)).map(Self::from_fd)
     }
+
+    /// Writes with `RWF_DSYNC` and returns how much; all of it, unless the kernel does not know that flag.
+    fn write_durably(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buf.len() {
+            let rest = [IoSlice::new(&buf[done..])];
+            match rustix::io::pwritev2(&self.file, &rest, offset + done as u64, ReadWriteFlags::DSYNC) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => done += n,
+                Err(Errno::INTR) => {}
+                Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) => break,
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// Whether the file lies where `RWF_DSYNC` is known to be honoured. A file system that knows nothing of the flag may
+/// ignore it (FUSE did, before Linux took care of it), which would make it look very fast: there one syncs instead.
+fn honours_durable_writes(file: &std::fs::File) -> bool {
+    /// The file system's number in `statfs(2)`: ext2 to ext4, XFS, btrfs, F2FS, and tmpfs, where nothing is durable.
+    const KNOWN: [u32; 5] = [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010, 0x0102_1994];
+    rustix::fs::fstatfs(file).is_ok_and(|stat| KNOWN.contains(&(stat.f_type as u32)))
 }
 
 impl Drop for OsFile {
@@ -113,7 +154,37 @@ impl File for OsFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        let mut failed = self.sync_failed.lock();
+        if *failed {
+            return Err(io::Error::other("an earlier sync of this file failed"));
+        }
+        let synced = self.file.sync_data();
+        let result = match self.writeback_error.swap(0, Ordering::Relaxed) {
+            0 => synced,
+            code => Err(io::Error::from_raw_os_error(code)),
+        };
+        *failed = result.is_err();
+        result
+    }
+
+    fn write_at_durably(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        let native = *self.durable_writes.get_or_init(|| honours_durable_writes(&self.file));
+        let done = if native { self.write_durably(buf, offset)? } else { 0 };
+        if done < buf.len() {
+            self.write_at(&buf[done..], offset + done as u64)?;
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// An error of the write-back itself waits in the kernel for the next sync: only a call that also *waits*
+    /// (`SYNC_FILE_RANGE_WAIT_BEFORE`, `_AFTER`) takes it away from there. One that the call reports at once may be
+    /// recorded nowhere; so it is kept here, and the next sync of this handle returns it.
+    fn start_writeback(&self, offset: u64, len: u64) {
+        if let Err(error) = writeback::start(self.file.as_fd(), offset, len) {
+            self.writeback_error
+                .store(error.raw_os_error().unwrap_or(Errno::IO.raw_os_error()), Ordering::Relaxed);
+        }
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -215,7 +286,9 @@ impl FileSystem for OsFs {
         let temporary = temporary_name(path);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let fd = rustix::fs::open(&temporary, flags, Mode::from_raw_mode(0o666))?;
-        Ok(Arc::new(OsFile { file: fd.into(), temporary: Some(temporary), locked: AtomicBool::new(false) }))
+        let mut file = OsFile::from_fd(fd);
+        file.temporary = Some(temporary);
+        Ok(Arc::new(file))
     }
 
     fn publish(&self, file: &dyn File, path: &Path) -> io::Result<()> {
@@ -277,4 +350,39 @@ fn temporary_name(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".new-{}-{count}", std::process::id()));
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(path: &Path) -> OsFile {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+        OsFile::from_fd(rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).unwrap())
+    }
+
+    #[test]
+    fn a_refused_write_back_is_the_next_syncs_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = open(&dir.path().join("file"));
+        file.write_at(&[1; 10_000], 0).unwrap();
+        file.start_writeback(0, 10_000);
+        file.sync().unwrap();
+        file.writeback_error.store(Errno::NOSPC.raw_os_error(), Ordering::Relaxed);
+        assert_eq!(file.sync().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(file.sync().is_err(), "and none after it succeeds");
+    }
+
+    #[test]
+    fn where_durable_writes_are_not_known_they_are_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = open(&dir.path().join("file"));
+        file.durable_writes.set(false).unwrap();
+        file.write_at_durably(b"abc", 5).unwrap();
+        let mut buf = [0; 3];
+        file.read_at(&mut buf, 5).unwrap();
+        assert_eq!(&buf, b"abc");
+        file.writeback_error.store(Errno::IO.raw_os_error(), Ordering::Relaxed);
+        assert!(file.write_at_durably(b"abc", 5).is_err(), "the sync's error");
+    }
 }

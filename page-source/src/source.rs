@@ -41,8 +41,29 @@ pub struct PageWrite<'a> {
 
 /// A way to reach the pages of one open file.
 ///
-/// All methods may be called from any thread at any time. Pages on file are immutable while anyone may look at
-/// them; the three `unsafe` methods are where the caller promises so.
+/// Pages on file are immutable while anyone may look at them; the three `unsafe` methods are where the caller
+/// promises so. *Looking* is to view, pin or span. Reading ahead is not: a hint may name any page at any time.
+///
+/// # What may run at the same time
+/// All methods may be called from any thread, and every two calls may overlap, a checkpoint's `write` and `sync` with
+/// a transaction's `write_extent`, `grow` and `discard` among them. What the caller keeps apart is places (a page
+/// that one call names must not be touched by the other, from the one's beginning to its return):
+///
+/// | call | beside it, in the same place |
+/// | --- | --- |
+/// | `write`, `write_extent` | read-ahead and `discard`, nothing else: nobody looks, nobody else writes |
+/// | `shrink`, of all places beyond the cut | the same, and no `grow` |
+/// | reads, `discard`, `grow`, `sync`, `len_pages`, `stats` | each other, and writes of other places |
+///
+/// What one may rely on in return:
+/// - No call waits for another one's I/O but for a bounded share of it: a writer waits for a writer's present
+///   transfers where they share buffers, and a `sync` may wait for the `sync` before it. Looking at a page and
+///   growing the file never wait for a whole `write`, or for a `sync`, as far as it is the source's to say (a file
+///   system may have locks of its own).
+/// - `grow` has made room for every page below the number asked for when it returns, whoever else grows. A page may
+///   be written once a `grow` beyond it has returned.
+/// - `sync` covers every write that returned before it was called, whichever thread made it, and none that returned
+///   later. When one fails, any other one that was under way may have failed with it.
 pub trait PageSource: Debug + Send + Sync + Sized + 'static {
     /// What only this source can be told.
     type Options: Clone + Debug + Default + Send + Sync + 'static;
@@ -100,10 +121,12 @@ pub trait PageSource: Debug + Send + Sync + Sized + 'static {
     ) -> Result<Self::Span<'_>>;
 
     /// Writes pages, neighbours in one call. A load in flight of the same page is doomed: what it brings is
-    /// dropped. The source may keep what it was handed.
+    /// dropped. The source may keep what it was handed: the heat of a page that is replaced passes to its
+    /// successor, and the others are kept as if just loaded, as far as that drives out nothing that is used more.
     ///
     /// # Safety
-    /// No view, pin or span of those places is alive or comes into being before the call returns.
+    /// No view, pin or span of those places is alive or comes into being before the call returns, and no other call
+    /// writes them.
     ///
     /// # Errors
     /// I/O errors; which pages were written is then unknown. Nothing is retried.
@@ -121,10 +144,10 @@ pub trait PageSource: Debug + Send + Sync + Sized + 'static {
     #[expect(unsafe_code, reason = "the contract of immutable pages is the caller's promise")]
     unsafe fn write_extent(&self, at: PageId, bytes: &[u8]) -> Result<()>;
 
-    /// Makes all writes that returned before durable.
+    /// Makes all writes that returned before durable, those of other threads too.
     ///
     /// # Errors
-    /// After one, nothing written since the last sync can be relied on. Nothing is retried.
+    /// After one, nothing written since the last sync can be relied on, in whatever thread. Nothing is retried.
     fn sync(&self) -> Result<()>;
 
     /// Makes the file at least `pages` pages long, with disk space reserved. Not durable before the next
@@ -137,7 +160,8 @@ pub trait PageSource: Debug + Send + Sync + Sized + 'static {
     /// Cuts the file to `pages` pages.
     ///
     /// # Safety
-    /// No view, pin or span of a page beyond lives or comes into being.
+    /// No view, pin or span of a page beyond lives or comes into being, and nobody writes one, or grows the file,
+    /// before the call returns.
     ///
     /// # Errors
     /// I/O errors; the file is then as it was.
@@ -148,7 +172,8 @@ pub trait PageSource: Debug + Send + Sync + Sized + 'static {
     fn len_pages(&self) -> u64;
 
     /// Says that nobody will ask for these pages again until they are rewritten: the best victims there are. A
-    /// load in flight of one is doomed as by [`write`](Self::write). What is pinned stays readable.
+    /// load in flight of one is doomed as by [`write`](Self::write). What is pinned stays readable. Of
+    /// a page that was written meanwhile it forgets no more than what was kept in memory.
     fn discard(&self, pages: Range<PageId>);
 
     /// What the source has done so far.

@@ -15,6 +15,9 @@ pub struct SourceStats {
     pub pages_verified: u64,
     /// Pages written.
     pub pages_written: u64,
+    /// Of those, pages kept in memory as they were written, so that looking at them reads nothing. Zero where a
+    /// source has no memory of its own to keep them in (mmap: the kernel keeps what it was handed).
+    pub pages_kept: u64,
     /// Bytes written, extents included.
     pub bytes_written: u64,
     /// Write calls issued.

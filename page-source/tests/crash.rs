@@ -103,6 +103,75 @@ fn a_sync_covers_what_was_written_before_it_began() {
 }
 
 #[test]
+fn a_durable_write_is_certain_and_says_nothing_of_others() {
+    let (fs, file) = existing(&sectors(b"abcd"));
+    file.write_at(&sectors(b"XY"), 0).unwrap();
+    file.write_at_durably(&sectors(b"PQ"), SECTOR as u64).unwrap();
+    let ops = fs.ops();
+    assert_eq!(contents(&ops), set([b"aPQd", b"XPQd"]));
+    // In flight it may be torn, and what is written meanwhile is not covered, not even in its place.
+    let in_flight = ops.len() - 1;
+    assert!(
+        matches!(&ops[in_flight], Op::SyncEnd { only: Some(range), ok: true, .. } if *range == (512..1536))
+    );
+    assert_eq!(contents(&ops[..in_flight]).len(), 2 * 3 * 2);
+    let Op::Write { file: id, .. } = ops[1] else { panic!("{ops:?}") };
+    let mut meanwhile = ops.clone();
+    for (offset, byte) in [(512, b'L'), (1536, b'M')] {
+        meanwhile.insert(in_flight, Op::Write { file: id, offset, bytes: sectors(&[byte]).into() });
+    }
+    let all = [b"aPQd", b"XPQd", b"aLQd", b"XLQd", b"aPQM", b"XPQM", b"aLQM", b"XLQM"];
+    assert_eq!(contents(&meanwhile), set(all.map(<[u8; 4]>::as_slice)));
+    file.sync().unwrap();
+    assert_eq!(contents(&fs.ops()), set([b"XPQd"]));
+    assert_eq!(sync_points(&fs.ops()).len(), 2);
+    let ignoring = fs.ops();
+    let mut crashes = Crashes::ignoring(&ignoring, |position, _| position == in_flight);
+    crashes.advance_to(in_flight + 1);
+    assert_eq!(crashes.image(&CrashPlan::AllDropped)[0].1, sectors(b"abcd"));
+}
+
+#[test]
+fn a_durable_write_that_failed_is_old_or_new_for_good() {
+    let (fs, file) = existing(&sectors(b"ab"));
+    file.write_at_durably(&sectors(b"XY"), 0).unwrap();
+    let mut ops = fs.ops();
+    let Some(Op::SyncEnd { ok, .. }) = ops.last_mut() else { panic!("{:?}", fs.ops()) };
+    *ok = false;
+    let unsure = set([b"ab", b"aY", b"Xb", b"XY"]);
+    assert_eq!(contents(&ops), unsure);
+    file.sync().unwrap();
+    ops.extend_from_slice(&fs.ops()[ops.len()..]);
+    assert_eq!(contents(&ops), unsure, "the next sync has done nothing");
+    file.write_at_durably(&sectors(b"Z"), 0).unwrap();
+    ops.extend_from_slice(&fs.ops()[ops.len()..]);
+    assert_eq!(contents(&ops), set([b"Zb", b"ZY"]));
+}
+
+#[test]
+fn a_durable_write_takes_the_files_length_with_it() {
+    let zeros = |of: &str| of.replace('0', "\0").into_bytes();
+    let (fs, file) = existing(&sectors(b"a"));
+    file.write_at_durably(&sectors(b"X"), SECTOR as u64).unwrap();
+    assert_eq!(contents(&fs.ops()), set([b"aX"]));
+    let ops = fs.ops();
+    let mut crashes = Crashes::new(&ops);
+    crashes.advance_to(ops.len());
+    assert_eq!(crashes.choices(), 0, "nothing is open");
+    // Within a longer write that is pending, the file is as long as this one needs, or longer.
+    file.write_at(&sectors(b"PQR"), 2 * SECTOR as u64).unwrap();
+    file.write_at_durably(&sectors(b"D"), 3 * SECTOR as u64).unwrap();
+    let expected = ["aX0D", "aXPD", "aX0D0", "aXPD0", "aX0DR", "aXPDR"].map(zeros);
+    assert_eq!(contents(&fs.ops()), expected.into_iter().collect());
+    file.sync().unwrap();
+    assert_eq!(contents(&fs.ops()), set([b"aXPDR"]));
+    file.set_len(6 * SECTOR as u64).unwrap();
+    file.write_at_durably(&sectors(b"E"), 0).unwrap();
+    let expected = ["EXPDR", "EXPDR0"].map(zeros);
+    assert_eq!(contents(&fs.ops()), expected.into_iter().collect());
+}
+
+#[test]
 fn a_file_has_any_length_it_has_had() {
     let (fs, file) = existing(&sectors(b"a"));
     file.write_at(&sectors(b"XY"), 512).unwrap();
@@ -276,6 +345,7 @@ fn random_histories_agree_with_a_plain_model() {
         let mut cache = noise(SECTORS * SECTOR, 1);
         (0..SECTORS).for_each(|s| may[s].push(cache[s * SECTOR..(s + 1) * SECTOR].to_vec()));
         for step in 0..20 {
+            let durably = rng.chance(0.2);
             if rng.chance(0.2) {
                 file.sync().unwrap();
                 may.iter_mut().for_each(|values| drop(values.drain(..values.len() - 1)));
@@ -283,9 +353,16 @@ fn random_histories_agree_with_a_plain_model() {
                 let start = rng.below((SECTORS * SECTOR) as u64) as usize;
                 let len = 1 + rng.below((SECTORS * SECTOR - start) as u64) as usize;
                 let bytes = noise(len, seed * 100 + step);
-                file.write_at(&bytes, start as u64).unwrap();
+                if durably {
+                    file.write_at_durably(&bytes, start as u64).unwrap();
+                } else {
+                    file.write_at(&bytes, start as u64).unwrap();
+                }
                 cache[start..start + len].copy_from_slice(&bytes);
                 for s in start / SECTOR..(start + len).div_ceil(SECTOR) {
+                    if durably {
+                        may[s].clear();
+                    }
                     may[s].push(cache[s * SECTOR..(s + 1) * SECTOR].to_vec());
                 }
             }

@@ -98,6 +98,46 @@ fn a_torn_write_leaves_its_first_sectors_and_a_late_error_all() {
 }
 
 #[test]
+fn a_durable_write_fails_as_a_write_and_as_a_sync() {
+    let (faults, memory) = faulty();
+    let fs = RecordingFs::new(Arc::new(faults.clone()));
+    let file = fs.create_new(Path::new(DB)).unwrap();
+    file.write_at(&[b'a'; 2 * SECTOR], 0).unwrap();
+    file.sync().unwrap();
+    fs.sync_dir(Path::new(DB)).unwrap();
+    let counts = || (faults.count(OpKind::Write), faults.count(OpKind::Sync));
+    let before = counts();
+    let durably = |byte| file.write_at_durably(&[byte; 2 * SECTOR], 0);
+    durably(b'b').unwrap();
+    assert_eq!(counts(), (before.0 + 1, before.1 + 1));
+    let content =
+        || memory.read_file(Path::new(DB)).unwrap().chunks(SECTOR).map(|s| s[0]).collect::<Vec<_>>();
+    let disk = |plan: CrashPlan| {
+        let ops = fs.ops();
+        let mut crashes = Crashes::new(&ops);
+        crashes.advance_to(ops.len());
+        crashes.image(&plan)[0].1.chunks(SECTOR).map(|s| s[0]).collect::<Vec<_>>()
+    };
+    faults.fail(Fault::new(OpKind::Write).torn_after(1));
+    assert!(durably(b'c').is_err());
+    assert_eq!(content(), b"cb");
+    assert_eq!((disk(CrashPlan::AllKept), disk(CrashPlan::AllDropped)), (b"cb".to_vec(), b"bb".to_vec()));
+    faults.fail(Fault::new(OpKind::Sync));
+    assert!(durably(b'd').is_err());
+    assert_eq!(content(), b"dd", "written, and not synced");
+    assert_eq!((disk(CrashPlan::AllKept), disk(CrashPlan::AllDropped)), (b"dd".to_vec(), b"bb".to_vec()));
+    faults.fail(Fault::new(OpKind::Sync).after_the_work());
+    assert!(durably(b'e').is_err());
+    assert_eq!((content(), faults.fired()), (b"ee".to_vec(), 3));
+    faults.set_capacity(Some(2 * SECTOR as u64));
+    assert_eq!(kind(file.write_at_durably(&[b'f'; 2 * SECTOR], SECTOR as u64)), ErrorKind::StorageFull);
+    assert_eq!(content(), b"ef");
+    file.start_writeback(0, 0);
+    durably(b'g').unwrap();
+    assert_eq!(disk(CrashPlan::AllDropped), b"gg");
+}
+
+#[test]
 fn a_full_disk_takes_what_fits() {
     let (fs, memory) = faulty();
     let file = fs.create_new(Path::new(DB)).unwrap();

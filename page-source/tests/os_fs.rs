@@ -76,6 +76,38 @@ fn vectored_writes_take_any_number_of_buffers_even_empty_ones() {
 }
 
 #[test]
+fn durable_writes_of_any_length_at_any_place_are_whole() {
+    let (_dir, on_disk) = file();
+    let in_memory = MemFs::new().create_new(Path::new("file")).unwrap();
+    for file in [on_disk, in_memory] {
+        let mut expected = Vec::new();
+        for (offset, len) in
+            [(0usize, 512usize), (512, 1), (100, 5000), (8192, 1 << 20), (9000, 0), (3, 4096)]
+        {
+            let bytes: Vec<u8> = (0..len).map(|i| (i * 7 + offset) as u8).collect();
+            file.write_at_durably(&bytes, offset as u64).unwrap();
+            file.start_writeback(offset as u64, len as u64);
+            expected.resize(expected.len().max(offset + len), 0);
+            expected[offset..offset + len].copy_from_slice(&bytes);
+        }
+        file.sync().unwrap();
+        let mut content = vec![0; file.len().unwrap() as usize];
+        file.read_at(&mut content, 0).unwrap();
+        assert!(content == expected);
+    }
+}
+
+#[test]
+fn a_durable_write_to_a_handle_for_reading_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    OsFs.create_new(&path).unwrap();
+    let file = OsFs.open(&path, Access::ReadOnly).unwrap();
+    assert!(file.write_at_durably(b"x", 0).is_err());
+    file.start_writeback(0, 100);
+}
+
+#[test]
 fn reading_beyond_the_end_is_an_error_and_lengths_are_what_was_asked_for() {
     let (_dir, file) = file();
     assert!(file.is_empty().unwrap());

@@ -7,7 +7,7 @@
 use super::write::write_pages;
 use crate::db::shared::Shared;
 use crate::error::{Error, Result};
-use crate::free::{FreeSpace, Replay, Run, decode};
+use crate::free::{FreeSpace, Grant, Replay, Run, decode};
 use crate::meta::{FreeMapRoot, Meta, head_pages};
 use crate::node::{HEADER, KIND_FREE_MAP, kind_of, set_header};
 use crate::txn::writer::Writer;
@@ -21,20 +21,28 @@ pub(crate) const fn capacity(page_size: PageSize) -> usize {
     page_size.bytes() - AT_RECORDS
 }
 
-/// Records checkpoint `number` in the chain.
-pub(super) fn append<S: PageSource>(
+/// The newest pages of the chain, sealed and ready to be written.
+#[derive(Debug)]
+pub(super) struct SealedMap {
+    /// What the meta says of the map.
+    pub(super) root: FreeMapRoot,
+    /// The file's length in pages, as the map has it.
+    pub(super) end: u64,
+    pages: Vec<(PageRef, Vec<u8>)>,
+}
+
+/// Settles what the chain says of checkpoint `number`, whose pages for that are `reserved`.
+pub(super) fn seal<S: PageSource>(
     shared: &Shared<S>,
     writer: &mut Writer,
     number: u64,
-) -> Result<FreeMapRoot> {
+    reserved: Grant,
+) -> Result<SealedMap> {
     let page_size = shared.store.page_size;
     let birth = writer.meta.checkpoint;
     let before = writer.meta.free_map;
     let space = writer.space()?;
-    let sealed = space.seal(number, capacity(page_size))?;
-    if let Some(pages) = sealed.grow_to {
-        shared.grow_file(pages)?;
-    }
+    let sealed = space.seal(number, capacity(page_size), reserved)?;
     let mut head = if sealed.rewritten { None } else { before.head };
     let mut pages = Vec::new();
     let places = sealed.pages.iter().flat_map(|run| run.start..run.end()).filter_map(PageId::new);
@@ -47,11 +55,18 @@ pub(super) fn append<S: PageSource>(
         head = Some(reference);
         pages.push((reference, bytes));
     }
-    let writes: Vec<_> =
-        pages.iter().map(|(at, bytes)| PageWrite { at: *at, replaces: None, bytes }).collect();
-    write_pages(&shared.store.source, &writes)?;
     let chain_pages = space.chain().iter().map(|run| run.len).sum();
-    Ok(FreeMapRoot { head, chain_pages, free_pages: space.free_pages() })
+    let root = FreeMapRoot { head, chain_pages, free_pages: space.free_pages() };
+    Ok(SealedMap { root, end: sealed.end, pages })
+}
+
+impl SealedMap {
+    /// Writes the pages.
+    pub(super) fn write<S: PageSource>(&self, source: &S) -> Result<()> {
+        let writes: Vec<_> =
+            self.pages.iter().map(|(at, bytes)| PageWrite { at: *at, replaces: None, bytes }).collect();
+        write_pages(source, &writes)
+    }
 }
 
 /// Reads the free space of the checkpoint that `meta` names.

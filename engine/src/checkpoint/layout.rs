@@ -5,40 +5,56 @@
 //! stage they are in key order, and places are given in that order: leaves in extents of their own, branches in others.
 #![forbid(unsafe_code)]
 
-use crate::delta::EpochGuard;
+use crate::delta::{Entry, EpochGuard, Image};
 use crate::error::{Error, Result};
 use crate::node::Node;
+use crate::root::TreeRoot;
+use crate::txn::pages::TxnPages;
 use crate::walk::{Store, damaged};
 use crate::word::{Target, Word};
+use std::collections::HashSet;
 
 /// One large value of the delta that is to become an extent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Value {
-    pub(super) id: u32,
-    pub(super) len: u64,
+pub(crate) struct Value {
+    pub(crate) id: u32,
+    pub(crate) len: u64,
 }
 
 /// The delta pages below a root, by stage.
 #[derive(Debug, Default)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// Large values that have no place yet, in key order.
-    pub(super) values: Vec<Value>,
+    pub(crate) values: Vec<Value>,
     /// The tables' pages, by level.
-    pub(super) tables: Vec<Vec<u32>>,
+    pub(crate) tables: Vec<Vec<u32>>,
     /// The catalog's pages, by level.
-    pub(super) catalog: Vec<Vec<u32>>,
-    /// First pages of extents on file that a page of the delta refers to.
-    pub(super) extents: Vec<u64>,
+    pub(crate) catalog: Vec<Vec<u32>>,
 }
 
 impl Layout {
     /// Collects what hangs below the catalog's root and is in the delta.
     pub(super) fn collect<S>(store: &Store<S>, catalog: Word) -> Result<Self> {
-        let mut layout = Self::default();
         // Nothing is read from disk on the way, so one epoch serves.
         let epoch = EpochGuard::enter();
-        let mut collector = Collector { store, epoch: &epoch, layout: &mut layout };
-        collector.visit(catalog, true, u8::MAX)?;
+        let find = |id: u32| match store.slab.get(id, &epoch) {
+            Entry::Image(image) => Ok(Some(image)),
+            Entry::Home(_) => Ok(None),
+            Entry::Missing => Err(Error::Internal("a delta page is missing")),
+        };
+        let mut layout = Self::default();
+        Collector { find: &find, layout: &mut layout, met: None }.visit(catalog, true, u8::MAX)?;
+        Ok(layout)
+    }
+
+    /// Collects a transaction's own pages below the roots of trees; a page below several of them once.
+    pub(crate) fn collect_own(pages: &TxnPages, roots: &[TreeRoot]) -> Result<Self> {
+        let find = |id: u32| Ok(pages.get(id).map(|image| &**image));
+        let mut layout = Self::default();
+        let mut collector = Collector { find: &find, layout: &mut layout, met: Some(HashSet::new()) };
+        for root in roots {
+            collector.visit(root.word, false, u8::MAX)?;
+        }
         Ok(layout)
     }
 
@@ -59,29 +75,34 @@ impl Layout {
     }
 }
 
-struct Collector<'a, S> {
-    store: &'a Store<S>,
-    epoch: &'a EpochGuard,
+/// Finds the image of a page that is to be written; `None` for one that has its place.
+type Find<'a> = &'a dyn Fn(u32) -> Result<Option<&'a Image>>;
+
+struct Collector<'a> {
+    find: Find<'a>,
     layout: &'a mut Layout,
+    /// The pages met, if one may be met twice.
+    met: Option<HashSet<u32>>,
 }
 
-impl<S> Collector<'_, S> {
+impl Collector<'_> {
     /// Notes the page `word` and all below it that is in the delta. Levels fall from each page to its children, so the
     /// depth of the recursion is bounded.
     fn visit(&mut self, word: Word, catalog: bool, below: u8) -> Result<()> {
         let Target::Delta(id) = word.target() else { return Ok(()) };
-        let image = match self.store.slab.get(id, self.epoch) {
-            crate::delta::Entry::Image(image) => image,
-            crate::delta::Entry::Home(_) => return Ok(()),
-            crate::delta::Entry::Missing => return Err(Error::Internal("a delta page is missing")),
-        };
+        if self.met.as_mut().is_some_and(|met| !met.insert(id)) {
+            return Ok(());
+        }
+        let Some(image) = (self.find)(id)? else { return Ok(()) };
         let node = Node::delta(image.bytes(), image.words());
         let level = node.level();
         if level >= below {
             return Err(damaged(word, "its level is not below its parent's"));
         }
         let broken = || damaged(word, "an entry lies outside it");
-        for index in 0..node.count() {
+        // Most leaves refer to nothing.
+        let entries = if image.words().is_empty() { 0 } else { node.count() };
+        for index in 0..entries {
             if node.is_branch() {
                 self.visit(node.child(index).ok_or_else(broken)?, catalog, level)?;
                 continue;
@@ -104,18 +125,15 @@ impl<S> Collector<'_, S> {
 
     fn note_value(&mut self, value: Word) -> Result<()> {
         match value.target() {
-            Target::Delta(id) => match self.store.slab.get(id, self.epoch) {
-                crate::delta::Entry::Image(image) => {
+            Target::Delta(id) => {
+                if self.met.as_mut().is_none_or(|met| met.insert(id))
+                    && let Some(image) = (self.find)(id)?
+                {
                     self.layout.values.push(Value { id, len: image.bytes().len() as u64 });
-                    Ok(())
                 }
-                crate::delta::Entry::Home(_) => Ok(()),
-                crate::delta::Entry::Missing => Err(Error::Internal("a large value is missing")),
-            },
-            Target::File(page) => {
-                self.layout.extents.push(page.page().get());
                 Ok(())
             }
+            Target::File(_) => Ok(()),
             Target::Null | Target::Bad => Err(Error::Internal("a large value is nowhere")),
         }
     }

@@ -5,19 +5,25 @@ use super::Db;
 use super::counters::Counters;
 use super::recover;
 use super::shared::{Limits, Mode, Shared};
+use crate::background::{Background, Threads, Worker};
 use crate::checkpoint::catalog;
 use crate::delta::Slab;
+use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
+use crate::group::Group;
 use crate::node;
 use crate::open::{LockedFile, create, log_path, open_locked, open_or_create, settle_head};
 use crate::root::{Root, TableMap, TableState, TreeRoot};
 use crate::snapshot::Registry;
 use crate::txn::writer::Writer;
+use crate::wal::SyncMethod;
 use crate::walk::{Store, Walk};
 use bifold_page_source::{Access, FileSystem, MemFs, OsFs, PageSize, PageSource, SourceConfig};
+use parking_lot::Mutex;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// Options to open a database with; see [`Db::builder`].
 #[derive(Clone, Debug)]
@@ -25,6 +31,10 @@ pub struct Builder<S: PageSource> {
     page_size: usize,
     delta_size: u64,
     log_size: u64,
+    checkpoint_interval: Option<Duration>,
+    durability: Durability,
+    sync_method: SyncMethod,
+    background: Option<Arc<dyn Background>>,
     how: How,
     backend: S::Options,
     fs: Arc<dyn FileSystem>,
@@ -59,6 +69,10 @@ impl<S: PageSource> Builder<S> {
             page_size: PageSize::DEFAULT.bytes(),
             delta_size: 256 << 20,
             log_size: 64 << 20,
+            checkpoint_interval: Some(Duration::from_secs(60)),
+            durability: Durability::default(),
+            sync_method: SyncMethod::default(),
+            background: None,
             how: How::OpenOrCreate,
             backend: S::Options::default(),
             fs: Arc::new(OsFs),
@@ -81,6 +95,30 @@ impl<S: PageSource> Builder<S> {
     #[must_use]
     pub fn delta_size(mut self, bytes: u64) -> Self {
         self.delta_size = bytes;
+        self
+    }
+
+    /// What a commit must have survived before it counts, unless its transaction says otherwise
+    /// ([`WriteTxn::set_durability`](crate::WriteTxn::set_durability)). Default [`Durability::Sync`].
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// How the log is made durable. Default [`SyncMethod::Auto`]: the first commits try both ways, and the faster one
+    /// stays, as which that is depends on the disk.
+    #[must_use]
+    pub fn sync_method(mut self, method: SyncMethod) -> Self {
+        self.sync_method = method;
+        self
+    }
+
+    /// How long a commit may go without a checkpoint, even if little was changed. Default 60 seconds; `None` for no
+    /// bound: then only `delta_size` and `log_size` call for checkpoints.
+    #[must_use]
+    pub fn checkpoint_interval(mut self, interval: Option<Duration>) -> Self {
+        self.checkpoint_interval = interval;
         self
     }
 
@@ -126,6 +164,14 @@ impl<S: PageSource> Builder<S> {
     #[must_use]
     pub fn file_system(mut self, fs: Arc<dyn FileSystem>) -> Self {
         self.fs = fs;
+        self
+    }
+
+    /// What does background work, and the clock: to do it step by step.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn background(mut self, background: impl Background + 'static) -> Self {
+        self.background = Some(Arc::new(background));
         self
     }
 
@@ -190,20 +236,33 @@ impl<S: PageSource> Builder<S> {
             SourceConfig { page_size: meta.page_size, file_id: meta.file_id, validate: node::validate };
         let source = S::open(Arc::clone(&file), config, &self.backend)?;
         let store = Store { source, slab: Slab::new(), file_id: meta.file_id, page_size: meta.page_size };
-        let root = Root {
+        let root = Arc::new(Root {
             seq: meta.seq,
             base: meta.checkpoint,
             catalog: meta.catalog,
             tables: small_catalog(&store, &meta.catalog).unwrap_or_default(),
-        };
+        });
+        let background = self.background.clone().unwrap_or_else(|| Arc::new(Threads::new()));
         let shared = Shared {
             store,
-            registry: Registry::new(Arc::new(root)),
-            gate: Gate::new(Writer::new(meta.clone())),
+            registry: Registry::new(Arc::clone(&root)),
+            gate: Gate::new(Writer::new(meta.clone(), root)),
+            group: Group::new(meta.seq),
+            job: Mutex::default(),
+            schedule: Mutex::default(),
+            background,
+            log_worker: Worker::default(),
+            checkpoint_worker: Worker::default(),
             fs,
             file,
             path,
-            limits: Limits { delta_bytes: self.delta_size, log_bytes: self.log_size },
+            limits: Limits {
+                delta_bytes: self.delta_size,
+                log_bytes: self.log_size,
+                checkpoint_interval: self.checkpoint_interval,
+                durability: self.durability,
+                sync_method: self.sync_method,
+            },
             mode,
             counters: Counters::default(),
             poison: OnceLock::new(),

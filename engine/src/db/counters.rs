@@ -12,7 +12,12 @@ pub(crate) struct Counters {
     pub(crate) log_syncs: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
     pub(crate) checkpoint_pages: AtomicU64,
+    pub(crate) checkpoint_bytes: AtomicU64,
     pub(crate) checkpoint_micros: AtomicU64,
+    pub(crate) log_sync_micros: AtomicU64,
+    pub(crate) synced_commits: AtomicU64,
+    pub(crate) stalls: AtomicU64,
+    pub(crate) stall_micros: AtomicU64,
     pub(crate) delta_bytes: AtomicU64,
     pub(crate) free_pages: AtomicU64,
     pub(crate) pinned_pages: AtomicU64,
@@ -36,9 +41,27 @@ impl Counters {
     }
 
     /// A checkpoint was made.
-    pub(crate) fn checkpoint(&self, pages: u64, took: Duration) {
+    pub(crate) fn checkpoint(&self, pages: u64, bytes: u64, took: Duration) {
         Self::add(&self.checkpoints, 1);
         Self::add(&self.checkpoint_pages, pages);
-        Self::add(&self.checkpoint_micros, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        Self::add(&self.checkpoint_bytes, bytes);
+        Self::add(&self.checkpoint_micros, micros(took));
     }
+
+    /// The log was synced for so many commits.
+    pub(crate) fn log_synced(&self, took: Duration, commits: u64) {
+        Self::add(&self.log_syncs, 1);
+        Self::add(&self.log_sync_micros, micros(took));
+        Self::add(&self.synced_commits, commits);
+    }
+
+    /// A writer was made to wait because checkpoints could not follow.
+    pub(crate) fn stalled(&self, time: Duration) {
+        Self::add(&self.stalls, 1);
+        Self::add(&self.stall_micros, micros(time));
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 use super::shape::TableShape;
+use super::shared::Mode;
 use super::{Db, ensure_space};
 use crate::checkpoint::catalog;
 use crate::error::{Error, Place, Result};
@@ -150,11 +151,19 @@ pub(super) struct Inspection<'a, S: PageSource> {
 }
 
 impl<S: PageSource> Db<S> {
+    /// Sees to it that readers see the newest commit.
+    fn sync_for_readers(&self) -> Result<()> {
+        if self.shared().mode == Mode::Durable { self.shared().sync_commits() } else { Ok(()) }
+    }
+
     /// Looks at every page of the newest commit, and at the free space.
     pub(super) fn inspect(&self, thorough: bool) -> Result<Inspection<'_, S>> {
         let shared = self.shared();
         let mut writer = shared.gate.acquire(Wait::Ever)?;
-        let space = match (shared.check_poison(), ensure_space(shared, &mut writer)) {
+        // A checkpoint under way has places that nothing refers to yet. And readers must be shown the newest commit: it
+        // is what the free space is about.
+        let finished = shared.finish_job(&mut writer, None).and_then(|()| self.sync_for_readers());
+        let space = match (finished.and_then(|()| shared.check_poison()), ensure_space(shared, &mut writer)) {
             // After a failed write the books need not be right; nothing is written by them any more.
             (Err(_), _) => Ok(None),
             (Ok(()), Ok(())) => Ok(writer.space.as_ref()),

@@ -13,10 +13,11 @@ pub(crate) mod stats;
 
 pub use builder::Builder;
 
+use crate::checkpoint::drive::CheckpointTask;
 use crate::checkpoint::{LogAfter, load_free_map, walk_cut_subtrees, write};
 use crate::error::{Error, Result};
 use crate::gate::Wait;
-use crate::txn::commit::checkpoint_now;
+use crate::group::LogTask;
 use crate::txn::read::{Owner, ReadTxn};
 use crate::txn::write::WriteTxn;
 use crate::txn::writer::Writer;
@@ -26,6 +27,9 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Pages below cuts that closing reads; the rest is for the next opening.
+const WALK_AT_CLOSE: usize = 1024;
 
 /// An open database over page source `S`.
 ///
@@ -130,6 +134,10 @@ impl<S: PageSource> Db<S> {
             return Err(Error::ReadOnly);
         }
         shared.check_poison()?;
+        self.start_background();
+        if wait == Wait::Ever {
+            shared.slow_down()?;
+        }
         let mut writer = shared.gate.acquire(wait)?;
         let ready = shared.check_poison().and_then(|()| ensure_space(shared, &mut writer));
         match ready {
@@ -139,6 +147,19 @@ impl<S: PageSource> Db<S> {
                 Err(error)
             }
         }
+    }
+
+    /// Background work begins with the first write.
+    fn start_background(&self) {
+        let shared = &self.shared;
+        if shared.checkpoint_worker.is_started() {
+            return;
+        }
+        if shared.mode == Mode::Durable {
+            shared.log_worker.start(&shared.background, "bifold-log", LogTask(Arc::clone(shared)));
+        }
+        let task = CheckpointTask(Arc::clone(shared));
+        shared.checkpoint_worker.start(&shared.background, "bifold-checkpoint", task);
     }
 
     /// Runs `f` in a read transaction.
@@ -161,17 +182,30 @@ impl<S: PageSource> Db<S> {
         Ok(result)
     }
 
-    /// Writes everything committed to the file, so that the log is empty and recovery has nothing to do. Waits for the
-    /// write transaction.
+    /// Makes every commit so far durable, whatever durability it asked for.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`]; [`Error::OutcomeUnknown`] if the sync failed, now or earlier.
+    pub fn sync(&self) -> Result<()> {
+        match self.shared.mode {
+            Mode::ReadOnly => Err(Error::ReadOnly),
+            Mode::Ephemeral => Ok(()),
+            Mode::Durable => self.shared.sync_commits(),
+        }
+    }
+
+    /// Writes everything committed so far to the file, so that recovery has nothing to do. Readers and writers go on
+    /// meanwhile; the parts of it that change the writer's state wait for the write transaction.
     ///
     /// # Errors
     /// As [`write`](Self::write); [`Error::DiskFull`], after which nothing has changed.
     pub fn checkpoint(&self) -> Result<()> {
-        let mut writer = self.take_writer(Wait::Ever)?;
-        let result = checkpoint_now(&self.shared, &mut writer, LogAfter::Live);
-        crate::txn::commit::maintain(&self.shared, &mut writer);
+        // Sees to it that the free map is read.
+        let writer = self.take_writer(Wait::Ever)?;
         self.shared.gate.release(writer);
-        result
+        self.shared.checkpoint_outside()?;
+        self.shared.wake_checkpointer();
+        Ok(())
     }
 
     /// Closes the database: checkpoints what the log holds and removes the log. Dropping does the same without
@@ -186,7 +220,12 @@ impl<S: PageSource> Db<S> {
     /// The end of writing. Later calls do nothing.
     fn finish(&mut self) -> Result<()> {
         let shared = &*self.shared;
-        if shared.mode != Mode::Durable || std::mem::replace(&mut self.finished, true) {
+        if shared.mode == Mode::ReadOnly || std::mem::replace(&mut self.finished, true) {
+            return Ok(());
+        }
+        shared.log_worker.stop();
+        shared.checkpoint_worker.stop();
+        if shared.mode == Mode::Ephemeral {
             return Ok(());
         }
         shared.check_poison()?;
@@ -199,26 +238,26 @@ impl<S: PageSource> Db<S> {
 
     fn finish_with(&self, writer: &mut Writer) -> Result<()> {
         let shared = &*self.shared;
-        if writer.wal.is_none() && writer.seq == writer.meta.seq && !shared.written() {
+        if !shared.group.has_wal() && writer.seq == writer.meta.seq && !shared.written() {
             return Ok(());
         }
         ensure_space(shared, writer)?;
         // A first checkpoint empties the delta, and frees what only the one before it needed; the second can then
         // leave out what is free at the end of the file.
-        checkpoint_now(shared, writer, LogAfter::Closed)?;
-        if let Err(error) = walk_cut_subtrees(shared, writer) {
+        shared.checkpoint_inside(writer, LogAfter::Closed)?;
+        if let Err(error) = walk_cut_subtrees(shared, writer, WALK_AT_CLOSE) {
             tracing::warn!(%error, "a subtree that was cut off cannot be walked");
         }
         // What was found below the cuts is free only once a checkpoint has said so.
         if writer.space()?.awaiting_pages() > 0 {
-            checkpoint_now(shared, writer, LogAfter::Closed)?;
+            shared.checkpoint_inside(writer, LogAfter::Closed)?;
         }
         let trailing = writer.space()?.trailing_free();
         let alone = Arc::strong_count(&self.shared) == 1;
         if alone && trailing > 0 {
             let end = writer.space()?.end() - trailing;
             writer.space()?.shorten(end)?;
-            checkpoint_now(shared, writer, LogAfter::Closed)?;
+            shared.checkpoint_inside(writer, LogAfter::Closed)?;
             let end = writer.meta.end;
             write::shrink(&shared.store.source, end)?;
             shared.sync_file()?;

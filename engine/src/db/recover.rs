@@ -14,7 +14,7 @@ use crate::free::{Fault, Run};
 use crate::gate::Wait;
 use crate::meta::{LogState, Meta};
 use crate::node::key_max;
-use crate::txn::commit::{checkpoint_now, gauges};
+use crate::txn::commit::gauges;
 use crate::txn::log_ops::{Op, Ops};
 use crate::txn::state::{EARLY_VALUE, WriteState};
 use crate::txn::writer::Writer;
@@ -50,8 +50,8 @@ pub(super) fn run<S: PageSource>(shared: &Shared<S>, meta: &Meta, log: &Path) ->
     }
     let count = recovered.records;
     if !read_only {
-        writer.wal = Some(recovered.wal);
-        checkpoint_now(shared, &mut writer, LogAfter::Closed)?;
+        shared.group.start(recovered.wal);
+        shared.checkpoint_inside(&mut writer, LogAfter::Closed)?;
     }
     gauges(shared, &writer);
     tracing::info!(records = count, commit = writer.seq, "recovered from the log");

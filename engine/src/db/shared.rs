@@ -2,16 +2,24 @@
 #![forbid(unsafe_code)]
 
 use super::counters::Counters;
+use crate::background::{Background, Worker};
+use crate::checkpoint::Job;
+use crate::checkpoint::drive::Schedule;
+use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
+use crate::group::Group;
 use crate::open::log_path;
 use crate::root::Root;
 use crate::snapshot::Registry;
 use crate::txn::writer::Writer;
+use crate::wal::SyncMethod;
 use crate::walk::Store;
 use bifold_page_source::{File, FileSystem, PageSource};
+use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// How the database may be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,13 +32,19 @@ pub(crate) enum Mode {
     ReadOnly,
 }
 
-/// Bounds that the options set, in bytes.
+/// What the options set.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// What the pages changed since the last checkpoint may take.
+    /// Bytes that the pages changed since the last checkpoint may take.
     pub(crate) delta_bytes: u64,
-    /// What the log may grow to.
+    /// Bytes that the log may grow to.
     pub(crate) log_bytes: u64,
+    /// How long a commit may go without a checkpoint.
+    pub(crate) checkpoint_interval: Option<Duration>,
+    /// What a transaction's commit waits for, unless it says otherwise.
+    pub(crate) durability: Durability,
+    /// How the log is synced.
+    pub(crate) sync_method: SyncMethod,
 }
 
 /// An open database.
@@ -39,6 +53,17 @@ pub(crate) struct Shared<S> {
     pub(crate) store: Store<S>,
     pub(crate) registry: Registry<Root>,
     pub(crate) gate: Gate<Writer>,
+    /// The log, and who waits for it.
+    pub(crate) group: Group,
+    /// The checkpoint under way. Locked after the gate, if both are.
+    pub(crate) job: Mutex<Option<Job>>,
+    /// What the background is to do. Locked last.
+    pub(crate) schedule: Mutex<Schedule>,
+    pub(crate) background: Arc<dyn Background>,
+    /// Syncs what nobody waits for.
+    pub(crate) log_worker: Worker,
+    /// Makes checkpoints.
+    pub(crate) checkpoint_worker: Worker,
     pub(crate) fs: Arc<dyn FileSystem>,
     pub(crate) file: Arc<dyn File>,
     /// The file's canonical path.

@@ -1,6 +1,7 @@
 //! The image of one delta page: its bytes, and beside them the words that may name other delta pages.
 #![forbid(unsafe_code)]
 
+use bifold_page_source::PageId;
 use bifold_page_source::sync::atomic::{AtomicU64, Ordering};
 
 /// One page on the heap.
@@ -12,23 +13,35 @@ use bifold_page_source::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Image {
     bytes: Box<[u8]>,
     words: Vec<AtomicU64>,
+    /// The page on file that it was copied from.
+    replaces: Option<PageId>,
 }
 
 impl Image {
     /// An image that refers to nothing.
     pub(crate) fn new(bytes: Box<[u8]>) -> Self {
-        Self { bytes, words: Vec::new() }
+        Self { bytes, words: Vec::new(), replaces: None }
     }
 
     /// An image with its child words, in the page's order of children.
     #[cfg(test)]
     pub(crate) fn with_words(bytes: Box<[u8]>, words: impl IntoIterator<Item = u64>) -> Self {
-        Self { bytes, words: words.into_iter().map(AtomicU64::new).collect() }
+        Self { bytes, words: words.into_iter().map(AtomicU64::new).collect(), replaces: None }
     }
 
     /// An image of bytes and words.
     pub(crate) fn from_parts(bytes: Box<[u8]>, words: Vec<AtomicU64>) -> Self {
-        Self { bytes, words }
+        Self { bytes, words, replaces: None }
+    }
+
+    /// The page on file that it descends from, whose heat in a cache it inherits.
+    pub(crate) fn replaces(&self) -> Option<PageId> {
+        self.replaces
+    }
+
+    /// Sets the page on file that it descends from.
+    pub(crate) fn set_replaces(&mut self, page: Option<PageId>) {
+        self.replaces = page;
     }
 
     /// The page's bytes.
@@ -57,9 +70,9 @@ impl Image {
         &mut self.words
     }
 
-    /// The words alone.
-    pub(crate) fn into_words(self) -> Vec<AtomicU64> {
-        self.words
+    /// A copy of the words as they are now.
+    pub(crate) fn copy_words(&self) -> Vec<AtomicU64> {
+        self.words.iter().map(|word| AtomicU64::new(word.load(Ordering::Acquire))).collect()
     }
 
     /// Bytes and words, to change both.
@@ -79,8 +92,8 @@ impl Image {
 impl Clone for Image {
     /// A copy of its own. Words that a sweep turns meanwhile are copied as they were or as they are; both are right.
     fn clone(&self) -> Self {
-        let words = self.words.iter().map(|word| AtomicU64::new(word.load(Ordering::Acquire))).collect();
-        Self { bytes: self.bytes.clone(), words }
+        let words = self.copy_words();
+        Self { bytes: self.bytes.clone(), words, replaces: self.replaces }
     }
 }
 

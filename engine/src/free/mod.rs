@@ -10,10 +10,12 @@
 //!
 //! - [`runs`], [`run_set`]: sets of page runs, the second with an index by length to allocate from.
 //! - [`withheld`]: dropped pages and the rule of births and drops.
-//! - [`space`]: [`FreeSpace`], which the writer owns: all states, the journal of changes, the chain.
+//! - [`space`]: [`FreeSpace`], which the writer owns: all states, handing out and taking back.
+//! - [`chain`]: what a checkpoint records of it, in steps, beside writers who go on.
 //! - [`record`], [`replay`]: the persisted form, a chain of records, and reading it back.
 #![forbid(unsafe_code)]
 
+mod chain;
 mod record;
 mod replay;
 mod run_set;

@@ -151,7 +151,7 @@ impl Model {
         let recorded = self.recorded();
         for (page, state) in pages {
             self.space.drop_run(Run::new(page, 1), state.birth, at).unwrap();
-            let recorded = if state.early { at } else { at.max(recorded + 1) };
+            let recorded = if state.early { at } else { at.max(self.taken.max(recorded) + 1) };
             self.dropped.push(Dropped { page, birth: state.birth, at, recorded });
         }
     }
@@ -186,7 +186,7 @@ impl Model {
                 self.drop_pages(pages, self.taken + 1);
             }
             Op::Cut { pick, pages } => self.cut(pick, pages),
-            Op::Walk if !self.cuts.is_empty() => {
+            Op::Walk if !self.cuts.is_empty() && self.taken_pages.is_none() => {
                 let cut = self.cuts.remove(0);
                 self.space.subtree_done(cut.root).unwrap();
                 self.drop_pages(cut.pages, cut.at);
@@ -198,6 +198,7 @@ impl Model {
             }
             Op::Begin if self.taken_pages.is_none() => {
                 self.taken += 1;
+                self.space.begin(self.taken).unwrap();
                 self.taken_pages = Some(self.root.keys().copied().collect());
             }
             Op::Finish { delta } => self.finish(delta),
@@ -281,7 +282,8 @@ impl Model {
         }
         let bound = self.space.upper_bound_pages(CAPACITY, 0);
         let old_chain: u64 = self.space.chain().iter().map(|run| run.len).sum();
-        let sealed = self.space.seal(checkpoint, CAPACITY).unwrap();
+        let chain = self.space.reserve_chain(CAPACITY, 0).unwrap();
+        let sealed = self.space.seal(checkpoint, CAPACITY, chain).unwrap();
         let chain_pages = self.check_granted(&sealed.pages);
         assert_eq!(chain_pages.len(), sealed.payloads.len());
         assert!(chain_pages.len() as u64 <= bound, "{} pages, reckoned {bound}", chain_pages.len());
@@ -326,7 +328,7 @@ impl Model {
 
     fn release(&mut self) {
         let live = self.live();
-        self.space.release(self.durable, &live).unwrap();
+        self.space.release(self.durable, &live, usize::MAX).unwrap();
         let durable = self.durable;
         let held = |d: &Dropped| live.iter().any(|&base| d.birth <= base && base < d.at);
         self.dropped.retain(|d| d.recorded > durable || held(d));

@@ -74,6 +74,11 @@ impl Fault {
     }
 }
 
+/// How many bytes a number takes.
+pub(super) fn number_bytes(value: u64) -> usize {
+    (u64::BITS - value.leading_zeros()).div_ceil(7).max(1) as usize
+}
+
 fn put_number(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -83,6 +88,34 @@ fn put_number(out: &mut Vec<u8>, mut value: u64) {
 }
 
 impl Record {
+    /// Appends the record to the last payload, or in a new one if that has no room for it.
+    pub(super) fn append(&self, payloads: &mut Vec<Vec<u8>>, capacity: usize) {
+        let Some(last) = payloads.last_mut() else {
+            let mut payload = Vec::with_capacity(capacity);
+            self.put(&mut payload);
+            payloads.push(payload);
+            return;
+        };
+        let before = last.len();
+        self.put(last);
+        debug_assert!(last.len() - before <= RECORD_BYTES_MAX);
+        if last.len() > capacity {
+            let mut payload = Vec::with_capacity(capacity);
+            payload.extend_from_slice(&last[before..]);
+            last.truncate(before);
+            payloads.push(payload);
+        }
+    }
+
+    /// How many bytes the record takes.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Free(run) | Self::Alloc(run) => 1 + number_bytes(run.start) + number_bytes(run.len),
+            Self::Subtree(subtree) => 11 + number_bytes(subtree.cut_at),
+            Self::SubtreeDone(_) => 9,
+        }
+    }
+
     /// Appends the record's bytes, at most [`RECORD_BYTES_MAX`].
     fn put(&self, out: &mut Vec<u8>) {
         match self {
@@ -109,22 +142,33 @@ impl Record {
 ///
 /// # Errors
 /// [`Error::Internal`] if `capacity` is smaller than a record can be.
-pub(crate) fn encode(records: &[Record], capacity: usize) -> Result<Vec<Vec<u8>>> {
+pub(super) fn encode(records: impl Iterator<Item = Record>, capacity: usize) -> Result<Vec<Vec<u8>>> {
     if capacity < RECORD_BYTES_MAX {
         return Err(Error::Internal("a page too small for a record of the free map"));
     }
     let mut payloads: Vec<Vec<u8>> = Vec::new();
-    let mut bytes = Vec::with_capacity(RECORD_BYTES_MAX);
     for record in records {
-        bytes.clear();
-        record.put(&mut bytes);
-        debug_assert!(bytes.len() <= RECORD_BYTES_MAX);
-        match payloads.last_mut() {
-            Some(payload) if payload.len() + bytes.len() <= capacity => payload.extend_from_slice(&bytes),
-            _ => payloads.push(bytes.clone()),
-        }
+        record.append(&mut payloads, capacity);
     }
     Ok(payloads)
+}
+
+/// How many payloads there would be if `records` were appended.
+pub(super) fn payload_count(
+    payloads: &[Vec<u8>],
+    records: impl Iterator<Item = Record>,
+    capacity: usize,
+) -> usize {
+    let mut count = payloads.len();
+    let mut len = payloads.last().map_or(capacity, Vec::len);
+    for record in records {
+        len += record.bytes();
+        if len > capacity {
+            count += 1;
+            len = record.bytes();
+        }
+    }
+    count
 }
 
 /// What is left of a payload that is being read.
@@ -220,7 +264,11 @@ mod tests {
     proptest! {
         #[test]
         fn records_round_trip(records in proptest::collection::vec(record(), 0..60), capacity in 21usize..200) {
-            let payloads = encode(&records, capacity).unwrap();
+            let (first, rest) = records.split_at(records.len() / 2);
+            let some = encode(first.iter().copied(), capacity).unwrap();
+            let count = payload_count(&some, rest.iter().copied(), capacity);
+            let payloads = encode(records.iter().copied(), capacity).unwrap();
+            prop_assert_eq!(count, payloads.len());
             let mut back = Vec::new();
             for mut payload in payloads {
                 prop_assert!(!payload.is_empty() && payload.len() <= capacity);
@@ -258,6 +306,6 @@ mod tests {
         ] {
             assert!(matches!(decode(bad), Err(Fault::Damaged(_))), "{bad:?}");
         }
-        assert!(encode(&[], RECORD_BYTES_MAX - 1).is_err());
+        assert!(encode(std::iter::empty(), RECORD_BYTES_MAX - 1).is_err());
     }
 }

@@ -87,14 +87,14 @@ impl RunSet {
 
     /// Takes `pages` pages in few, long runs, ordered by place: the shortest run that holds all that is wanted, or
     /// else the longest runs first (the lowest of several) and the shortest that holds the rest. Takes the whole
-    /// set if it has fewer.
+    /// set if it has fewer, and no more than the first `max_runs` runs of these.
     ///
     /// # Errors
     /// [`Error::Internal`](crate::Error::Internal) if the set contradicts itself.
-    pub(crate) fn allocate_some(&mut self, pages: u64) -> Result<Vec<Run>> {
+    pub(crate) fn allocate_some(&mut self, pages: u64, max_runs: usize) -> Result<Vec<Run>> {
         let mut taken = Vec::new();
         let mut wanted = pages;
-        while wanted > 0 {
+        while wanted > 0 && taken.len() < max_runs {
             let longest = self.longest();
             let Some(run) = self.allocate_exact(wanted.min(longest))? else { break };
             wanted -= run.len;
@@ -131,10 +131,10 @@ mod tests {
     #[test]
     fn many_pages_come_in_few_runs_in_order_of_place() {
         let mut free = set(&[(10, 8), (30, 3), (40, 3), (50, 10)]);
-        assert_eq!(free.allocate_some(3).unwrap(), [Run::new(30, 3)]);
-        assert_eq!(free.allocate_some(13).unwrap(), [Run::new(40, 3), Run::new(50, 10)]);
-        assert_eq!(free.allocate_some(100).unwrap(), [Run::new(10, 8)]);
-        assert!(free.allocate_some(1).unwrap().is_empty());
+        assert_eq!(free.allocate_some(3, 9).unwrap(), [Run::new(30, 3)]);
+        assert_eq!(free.allocate_some(13, 9).unwrap(), [Run::new(40, 3), Run::new(50, 10)]);
+        assert_eq!(free.allocate_some(100, 9).unwrap(), [Run::new(10, 8)]);
+        assert!(free.allocate_some(1, 9).unwrap().is_empty());
         assert_eq!(free, RunSet::default());
     }
 }

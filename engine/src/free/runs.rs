@@ -39,6 +39,33 @@ impl Run {
     }
 }
 
+/// The first `pages` pages of `runs`; `None` if they have fewer.
+pub(super) fn first_pages(runs: &[Run], pages: u64) -> Option<Vec<Run>> {
+    let mut first = Vec::new();
+    let mut wanted = pages;
+    for run in runs {
+        if wanted == 0 {
+            break;
+        }
+        let len = run.len.min(wanted);
+        first.push(Run::new(run.start, len));
+        wanted -= len;
+    }
+    (wanted == 0).then_some(first)
+}
+
+/// Sorts runs by place and merges those that touch or overlap.
+pub(super) fn coalesce(runs: &mut Vec<Run>) {
+    runs.sort_unstable();
+    runs.dedup_by(|next, last| {
+        let merges = next.start <= last.end();
+        if merges {
+            last.len = next.end().max(last.end()) - last.start;
+        }
+        merges
+    });
+}
+
 /// What inserting a run did to its neighbours.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Joined {
@@ -108,7 +135,8 @@ impl Runs {
 
     /// Whether any page of `run` is in the set.
     pub(crate) fn overlaps(&self, run: Run) -> bool {
-        self.overlapping(run).next().is_some()
+        // Of the runs that begin before its end, the last reaches furthest.
+        run.len > 0 && self.at_or_before(run.end() - 1).is_some_and(|last| last.end() > run.start)
     }
 
     /// The parts of `run` that are in the set, lowest first.
@@ -162,14 +190,6 @@ impl Runs {
             self.remove(part)?;
         }
         Ok(parts)
-    }
-
-    /// Adds the pages of `run` that are not in the set, whichever they are.
-    pub(crate) fn insert_any(&mut self, run: Run) -> Result<()> {
-        for gap in self.missing(run) {
-            self.insert(gap)?;
-        }
-        Ok(())
     }
 
     /// [`insert`](Self::insert), telling what was merged.

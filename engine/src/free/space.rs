@@ -6,7 +6,7 @@
 //! interval cancel out.
 #![forbid(unsafe_code)]
 
-use super::record::{Fault, RECORD_BYTES_MAX, RUN_BYTES_MAX, Record, Subtree, encode};
+use super::record::{Fault, Subtree};
 use super::replay::Map;
 use super::run_set::RunSet;
 use super::runs::{PAGE_LIMIT, Run, Runs};
@@ -14,11 +14,6 @@ use super::withheld::Withheld;
 use crate::error::{Error, Result};
 use bifold_page_source::{PageRef, PageSize};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What a typical run's record takes, for judging when a chain has grown too long.
-const RUN_BYTES_TYPICAL: usize = 7;
-/// The least room for records that a chain page may have, in bytes.
-const CAPACITY_MIN: usize = 128;
 
 /// What pages are wanted for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,45 +44,33 @@ impl Grant {
     }
 }
 
-/// What a checkpoint adds to the chain of the free map.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[must_use]
-pub(crate) struct Sealed {
-    /// The pages to write, as many as payloads; payload `i` belongs to the `i`-th page. None if nothing changed.
-    pub(crate) pages: Vec<Run>,
-    /// Their records.
-    pub(crate) payloads: Vec<Vec<u8>>,
-    /// Whether these pages are the whole chain from now on, rather than its younger end.
-    pub(crate) rewritten: bool,
-    /// The length in pages that the file must be grown to before they are written, if it must.
-    pub(crate) grow_to: Option<u64>,
-}
-
 /// All free space of one file. Owned by whoever holds the writer's lock.
 #[derive(Clone, Debug)]
 pub(crate) struct FreeSpace {
     /// Pages before this one are the file's head.
     head: u64,
     /// The file's length in pages.
-    end: u64,
+    pub(super) end: u64,
     page_size: PageSize,
     /// May be handed out.
-    free: RunSet,
-    /// Free in the persisted map, but handed out, or dropped again since.
-    early: Runs,
-    withheld: Withheld,
-    to_alloc: Runs,
-    to_free: Runs,
+    pub(super) free: RunSet,
+    /// Free in the persisted map, but handed out; or dropped again since, until that is noted.
+    pub(super) early: Runs,
+    pub(super) withheld: Withheld,
+    pub(super) to_alloc: Runs,
+    pub(super) to_free: Runs,
     /// The newest recorded checkpoint.
-    recorded: u64,
+    pub(super) recorded: u64,
+    /// The newest checkpoint begun.
+    pub(super) begun: u64,
     /// The pages of the chain.
-    chain: Vec<Run>,
+    pub(super) chain: Vec<Run>,
     /// Subtrees yet to be walked, by the word that refers to their root.
-    subtrees: BTreeMap<u64, Subtree>,
+    pub(super) subtrees: BTreeMap<u64, Subtree>,
     /// Those of them that are still to be tried, the earliest cut first.
     to_walk: BTreeSet<(u64, u64)>,
     /// Those of them that the persisted map names, or did until they were walked.
-    recorded_subtrees: BTreeSet<u64>,
+    pub(super) recorded_subtrees: BTreeSet<u64>,
 }
 
 impl FreeSpace {
@@ -112,6 +95,7 @@ impl FreeSpace {
             to_alloc: Runs::default(),
             to_free: Runs::default(),
             recorded: checkpoint,
+            begun: checkpoint,
             chain,
             recorded_subtrees: map.subtrees.keys().copied().collect(),
             to_walk: map.subtrees.values().map(|s| (s.cut_at, s.root.bits())).collect(),
@@ -212,10 +196,27 @@ impl FreeSpace {
     /// # Errors
     /// [`Error::DiskFull`] if the file would have more than 2^40 pages; nothing has changed.
     pub(crate) fn allocate(&mut self, pages: u64, purpose: Use) -> Result<Grant> {
+        Ok(self.allocate_bounded(pages, purpose, usize::MAX)?.0)
+    }
+
+    /// [`allocate`](Self::allocate) in steps: hands out at most `max_runs` runs (one, if that is zero), and tells how
+    /// many pages are still wanted. The first step grows the file by what is short for all of them. Called again for
+    /// the rest, with nothing between, it hands out the same runs as one call would. Grants are revoked one by one,
+    /// the last one first.
+    ///
+    /// # Errors
+    /// As [`allocate`](Self::allocate).
+    pub(crate) fn allocate_bounded(
+        &mut self,
+        pages: u64,
+        purpose: Use,
+        max_runs: usize,
+    ) -> Result<(Grant, u64)> {
         let old_end = self.end;
         self.extend(self.shortfall(pages))?;
-        let runs = self.free.allocate_some(pages)?;
-        self.grant(runs, old_end, purpose)
+        let runs = self.free.allocate_some(pages, max_runs.max(1))?;
+        let taken: u64 = runs.iter().map(|run| run.len).sum();
+        Ok((self.grant(runs, old_end, purpose)?, pages - taken))
     }
 
     /// Hands out `pages` contiguous pages, growing the file where no free run suffices.
@@ -269,10 +270,12 @@ impl FreeSpace {
         self.free.insert(run)
     }
 
-    /// Tells that the checkpoint recorded next refers to pages that were handed out as [`Use::Early`].
+    /// Tells that the checkpoint begun, or about to be, refers to pages that were handed out as [`Use::Early`]. Parts
+    /// that were dropped since may be among them: if their drop is recorded by that same checkpoint, its map calls
+    /// them free, and otherwise not yet. Comes before the first [`prepare`](Self::prepare) of the checkpoint.
     ///
     /// # Errors
-    /// [`Error::Internal`] if one of them was not; nothing has changed.
+    /// [`Error::Internal`] if one of them is not early (any more: its drop may have been noted); nothing has changed.
     pub(crate) fn reached(&mut self, run: Run) -> Result<()> {
         self.early.remove(run)?;
         self.note_alloc(run)
@@ -296,38 +299,63 @@ impl FreeSpace {
     /// Drops pages born at checkpoint `birth`, to which checkpoint `dropped` is the first not to refer. Equal
     /// numbers mean that no snapshot can see them (the map's own pages).
     ///
-    /// Pages that a checkpoint already recorded as in use after `dropped`, because they were part of a cut
-    /// subtree, wait for the next record as well.
+    /// The first checkpoint after the one [begun](Self::begin) last, or `dropped` if that is later, records it. That
+    /// holds too for pages that a checkpoint already recorded as in use after `dropped`, because they were part of a
+    /// cut subtree.
     ///
     /// # Errors
     /// [`Error::Internal`] if one of them is free or dropped already, or lies outside the file.
     pub(crate) fn drop_run(&mut self, run: Run, birth: u64, dropped: u64) -> Result<()> {
+        self.drop_run_at(run, birth, dropped, dropped.max(self.begun + 1))
+    }
+
+    /// [`drop_run`](Self::drop_run) for what checkpoint `recorded` itself drops after it was begun, and for what the
+    /// transaction drops that commits by it. That checkpoint, or a later one, records it.
+    ///
+    /// # Errors
+    /// As [`drop_run`](Self::drop_run); [`Error::Internal`] also if `recorded` is before `dropped`, or is recorded
+    /// already.
+    pub(crate) fn drop_run_at(&mut self, run: Run, birth: u64, dropped: u64, recorded: u64) -> Result<()> {
         self.check_in_use(run)?;
-        let early: Vec<Run> = self.early.overlapping(run).collect();
-        for part in early {
-            self.withheld.drop_run(part, birth, dropped, dropped)?;
+        if recorded <= self.recorded || recorded < dropped || birth > dropped {
+            return Err(Error::Internal("a drop that is recorded too early, or before a birth"));
         }
-        let recorded = dropped.max(self.recorded + 1);
-        for part in self.early.missing(run) {
-            self.withheld.drop_run(part, birth, dropped, recorded)?;
+        let early: Vec<Run> = self.early.overlapping(run).collect();
+        for other in self.early.missing(run) {
+            self.withheld.drop_run(other, birth, dropped, recorded)?;
+        }
+        for part in early {
+            // Every persisted map calls it free.
+            if dropped > self.recorded {
+                self.withheld.drop_run(part, birth, dropped, dropped)?;
+            } else {
+                self.early.remove(part)?;
+                self.withheld.drop_noted(part, birth, dropped)?;
+            }
         }
         Ok(())
     }
 
-    /// Makes free what may be: `durable` is the newest durable checkpoint, `live_bases` the sorted bases (the last
-    /// checkpoint at or before it) of all live snapshots, of the root that a new reader would get, and of the root
-    /// being checkpointed. A base that is not among them may later appear only if it is `durable` or newer.
-    /// Returns the pages, lowest first.
+    /// Makes free what may be, in steps of at most `max_runs` runs (one, if that is zero): `durable` is the newest
+    /// durable checkpoint, `live_bases` the sorted bases (the last checkpoint at or before it) of all live snapshots,
+    /// of the root that a new reader would get, and of the root being checkpointed. A base that is not among them may
+    /// later appear only if it is `durable` or newer. Returns the pages, lowest first, and whether more is due; both
+    /// arguments may differ at the next step.
     ///
     /// # Errors
     /// [`Error::Internal`] if the state contradicts itself.
-    pub(crate) fn release(&mut self, durable: u64, live_bases: &[u64]) -> Result<Vec<Run>> {
-        let released = self.withheld.release(durable.min(self.recorded), live_bases)?;
+    pub(crate) fn release(
+        &mut self,
+        durable: u64,
+        live_bases: &[u64],
+        max_runs: usize,
+    ) -> Result<(Vec<Run>, bool)> {
+        let (released, more) = self.withheld.release(durable.min(self.recorded), live_bases, max_runs)?;
         for &run in &released {
-            self.early.remove_any(run)?;
+            debug_assert!(!self.early.overlaps(run), "a drop was not noted");
             self.free.insert(run)?;
         }
-        Ok(released)
+        Ok((released, more))
     }
 
     /// Adds a subtree that was cut off and is yet to be walked. Its root must be a page that the checkpoint before
@@ -345,7 +373,8 @@ impl FreeSpace {
     }
 
     /// Removes a subtree whose root has been walked. The drops of that page and of whatever else was found, and
-    /// the children yet to be walked, must be told before the next checkpoint is recorded.
+    /// the children yet to be walked, must be told before the next checkpoint is begun. No subtree is walked between a
+    /// checkpoint's [`begin`](Self::begin) and its [`seal`](Self::seal): its record would miss those drops.
     ///
     /// # Errors
     /// [`Error::Internal`] if there is no such subtree.
@@ -375,138 +404,8 @@ impl FreeSpace {
         self.subtrees.values()
     }
 
-    /// At most how many pages the next [`seal`](Self::seal) takes, if no more than `more` runs are allocated,
-    /// dropped or given back until then and each page has `capacity` bytes for records.
-    pub(crate) fn upper_bound_pages(&self, capacity: usize, more: u64) -> u64 {
-        // A change of one run adds two records at most: it splits a run that was recorded whole. A withheld run
-        // may consist of early and other parts.
-        let changes = self.to_alloc.count()
-            + self.to_free.count()
-            + 2 * self.withheld.run_count()
-            + self.early.count()
-            + self.chain.len();
-        let whole =
-            self.free.runs().count() + self.early.count() + self.withheld.run_count() + self.chain.len();
-        let runs = changes.max(whole) as u64 + 2 * more;
-        let subtrees = (self.subtrees.len() + self.recorded_subtrees.len()) as u64;
-        let bytes = runs * RUN_BYTES_MAX as u64 + subtrees * RECORD_BYTES_MAX as u64;
-        // No record straddles two pages, and each page of the chain is itself a change.
-        let change = 2 * RUN_BYTES_MAX;
-        let room = capacity.saturating_sub(RECORD_BYTES_MAX + change).max(1) as u64;
-        (bytes + 2 * change as u64).div_ceil(room) + 1
-    }
-
-    /// Records checkpoint `checkpoint`, which is about to be written and refers to everything it will refer to.
-    /// Takes the chain's new pages, at most [`upper_bound_pages`](Self::upper_bound_pages), each with `capacity`
-    /// bytes for records. A chain that has grown to more than twice what a whole new one would need (and two
-    /// pages) is replaced.
-    ///
-    /// # Errors
-    /// [`Error::DiskFull`] if the file would have more than 2^40 pages, [`Error::Internal`] if the state
-    /// contradicts itself. The state is then unusable: nothing more may be written.
-    pub(crate) fn seal(&mut self, checkpoint: u64, capacity: usize) -> Result<Sealed> {
-        if checkpoint <= self.recorded || capacity < CAPACITY_MIN {
-            return Err(Error::Internal("a checkpoint recorded out of order, or in pages too small"));
-        }
-        let bound = self.upper_bound_pages(capacity, 0);
-        let dropped: Vec<Run> = self.withheld.recorded_between(self.recorded, checkpoint).collect();
-        for run in dropped {
-            for part in self.early.missing(run) {
-                self.note_free(part)?;
-            }
-        }
-        if self.subtrees_at(checkpoint).any(|subtree| self.early.contains(subtree.root.page().get())) {
-            return Err(Error::Internal("a cut subtree begins on a page that no checkpoint reached"));
-        }
-        let rewritten = self.chain_is_long(checkpoint, capacity)?;
-        if rewritten {
-            for run in std::mem::take(&mut self.chain) {
-                self.drop_run(run, checkpoint, checkpoint)?;
-                self.note_free(run)?;
-            }
-        }
-        let (grant, payloads) = self.lay_out(checkpoint, capacity, rewritten, bound)?;
-        self.to_alloc = Runs::default();
-        self.to_free = Runs::default();
-        self.recorded = checkpoint;
-        self.recorded_subtrees = self.subtrees_at(checkpoint).map(|subtree| subtree.root.bits()).collect();
-        self.chain.extend_from_slice(&grant.runs);
-        Ok(Sealed { grow_to: grant.grow_to(), pages: grant.runs, payloads, rewritten })
-    }
-
-    /// Takes pages for the records and encodes them. The pages taken change the records, so their number is
-    /// raised until it suffices; it never falls, and [`upper_bound_pages`](Self::upper_bound_pages) bounds it.
-    fn lay_out(
-        &mut self,
-        checkpoint: u64,
-        capacity: usize,
-        whole: bool,
-        bound: u64,
-    ) -> Result<(Grant, Vec<Vec<u8>>)> {
-        let mut wanted = self.encoded(checkpoint, capacity, whole)?.len();
-        loop {
-            if wanted as u64 > bound {
-                return Err(Error::Internal("the free map needs more pages than was reckoned"));
-            }
-            let grant = self.allocate(wanted as u64, Use::Checkpoint)?;
-            let mut payloads = self.encoded(checkpoint, capacity, whole)?;
-            if payloads.len() <= wanted {
-                payloads.resize(wanted, Vec::new());
-                return Ok((grant, payloads));
-            }
-            self.revoke(&grant)?;
-            wanted = payloads.len();
-        }
-    }
-
-    fn encoded(&self, checkpoint: u64, capacity: usize, whole: bool) -> Result<Vec<Vec<u8>>> {
-        let records = if whole { self.whole(checkpoint)? } else { self.journal(checkpoint) };
-        encode(&records, capacity)
-    }
-
-    /// What the next checkpoint changes in the persisted map.
-    fn journal(&self, checkpoint: u64) -> Vec<Record> {
-        let done = self.recorded_subtrees.iter().filter(|root| !self.subtrees.contains_key(root));
-        let done = done.filter_map(|&root| PageRef::from_bits(root)).map(Record::SubtreeDone);
-        let cut = self.subtrees_at(checkpoint).filter(|s| !self.recorded_subtrees.contains(&s.root.bits()));
-        let allocs = self.to_alloc.iter().map(Record::Alloc);
-        let frees = self.to_free.iter().map(Record::Free);
-        allocs.chain(done).chain(frees).chain(cut.map(|&subtree| Record::Subtree(subtree))).collect()
-    }
-
-    /// The whole persisted map of the next checkpoint.
-    fn whole(&self, checkpoint: u64) -> Result<Vec<Record>> {
-        let mut map = self.free.runs().clone();
-        for run in self.early.iter() {
-            map.insert(run)?;
-        }
-        for run in self.withheld.recorded_by(checkpoint) {
-            map.insert_any(run)?;
-        }
-        let subtrees = self.subtrees_at(checkpoint).map(|&subtree| Record::Subtree(subtree));
-        Ok(map.iter().map(Record::Free).chain(subtrees).collect())
-    }
-
-    /// The subtrees that `checkpoint` does not refer to.
-    fn subtrees_at(&self, checkpoint: u64) -> impl Iterator<Item = &Subtree> {
-        self.subtrees.values().filter(move |subtree| subtree.cut_at <= checkpoint)
-    }
-
-    /// Whether the chain with the next records would be longer than twice a whole new one, and two pages. The new
-    /// one's length is estimated: counting it would cost as much as writing it.
-    fn chain_is_long(&self, checkpoint: u64, capacity: usize) -> Result<bool> {
-        let pages: u64 = self.chain.iter().map(|run| run.len).sum();
-        let runs =
-            self.free.runs().count() + self.early.count() + self.withheld.run_count() + self.chain.len();
-        let bytes = runs * RUN_BYTES_TYPICAL + self.subtrees.len() * RECORD_BYTES_MAX;
-        let limit = 2 + 2 * bytes.div_ceil(capacity) as u64;
-        // An interval without changes adds nothing, and replaces nothing.
-        let more = self.encoded(checkpoint, capacity, false)?.len() as u64;
-        Ok(more > 0 && pages + more > limit)
-    }
-
     /// Records that pages the persisted map does not call free will be.
-    fn note_free(&mut self, run: Run) -> Result<()> {
+    pub(super) fn note_free(&mut self, run: Run) -> Result<()> {
         let rest = self.to_alloc.missing(run);
         self.to_alloc.remove_any(run)?;
         rest.into_iter().try_for_each(|part| self.to_free.insert(part))

@@ -6,12 +6,15 @@
 //! else. A page whose freeing is recorded later than B, because it was found by walking a cut subtree, also waits
 //! for the checkpoint that records it: until then a crash would walk that subtree again.
 //!
-//! Cost: pages wait in groups of equal (recorded, B, A). Once a group's checkpoint is durable, it is either free or
-//! parked under one live base that holds it, and is not looked at again before that base is gone.
+//! Cost: pages wait in groups of equal (recorded, B, A). Once a group's checkpoint is durable, it is either due or
+//! parked under one live base that holds it, and is not looked at again before that base is gone. What is due stays
+//! so, as no older base can appear, and becomes free a bounded number of runs at a time.
+//!
+//! Until its checkpoint is sealed, a group also knows how many of its runs were noted for the persisted map.
 #![forbid(unsafe_code)]
 
-use super::runs::{Run, Runs};
-use crate::error::{Error, Result};
+use super::runs::{Run, Runs, coalesce};
+use crate::error::Result;
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included};
 
@@ -30,20 +33,30 @@ impl Life {
     }
 }
 
-type Groups = BTreeMap<Life, Vec<Run>>;
+/// Runs of one life that one checkpoint records.
+#[derive(Clone, Default, Debug)]
+struct Group {
+    runs: Vec<Run>,
+    /// How many of them, from the first, the free map's record has taken in.
+    noted: usize,
+}
 
 /// The set of withheld pages.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Withheld {
     /// Groups that wait for a checkpoint to become durable, by that checkpoint's number.
-    waiting: BTreeMap<u64, Groups>,
+    waiting: BTreeMap<u64, BTreeMap<Life, Group>>,
     /// Groups whose checkpoint is durable, by the live base that holds them.
-    parked: BTreeMap<u64, Groups>,
+    parked: BTreeMap<u64, BTreeMap<Life, Vec<Run>>>,
+    /// What nothing holds back any more.
+    due: Vec<Vec<Run>>,
     /// All of them, so that a page dropped twice is noticed.
     all: Runs,
     parked_pages: u64,
-    /// How many runs the groups hold.
+    /// How many runs there are in all groups.
     runs: usize,
+    /// How many of them are yet to be noted.
+    unnoted: usize,
 }
 
 impl Withheld {
@@ -57,76 +70,142 @@ impl Withheld {
         self.runs
     }
 
+    /// How many of these runs are yet to be noted.
+    pub(super) fn unnoted(&self) -> usize {
+        self.unnoted
+    }
+
     /// Pages that only a live snapshot holds back.
     pub(super) fn parked_pages(&self) -> u64 {
         self.parked_pages
     }
 
     /// Withholds a run born at `birth` and dropped at `dropped`, whose freeing checkpoint `recorded` (`dropped` or
-    /// later) makes known on file.
+    /// later, and not sealed) makes known on file.
     pub(super) fn drop_run(&mut self, run: Run, birth: u64, dropped: u64, recorded: u64) -> Result<()> {
-        debug_assert!(recorded >= dropped);
-        if birth > dropped {
-            return Err(Error::Internal("a page dropped before its birth"));
-        }
+        debug_assert!(recorded >= dropped && dropped >= birth);
         self.all.insert(run)?;
         let group = self.waiting.entry(recorded).or_default().entry(Life { dropped, birth }).or_default();
-        match group.last_mut() {
-            Some(last) if last.end() == run.start => last.len += run.len,
+        let fresh = group.runs.len() > group.noted;
+        match group.runs.last_mut() {
+            Some(last) if fresh && last.end() == run.start => last.len += run.len,
             _ => {
-                group.push(run);
+                group.runs.push(run);
                 self.runs += 1;
+                self.unnoted += 1;
             }
         }
         Ok(())
     }
 
-    /// The runs whose freeing the checkpoints after `after` and up to `upto` record.
-    pub(super) fn recorded_between(&self, after: u64, upto: u64) -> impl Iterator<Item = Run> + '_ {
-        let checkpoints = self.waiting.range((Excluded(after), Included(upto.max(after))));
-        checkpoints.flat_map(|(_, groups)| groups.values().flatten().copied())
+    /// Withholds a run of which the free map needs no record any more. All that waits for checkpoint `dropped` must be
+    /// noted.
+    pub(super) fn drop_noted(&mut self, run: Run, birth: u64, dropped: u64) -> Result<()> {
+        self.all.insert(run)?;
+        let group = self.waiting.entry(dropped).or_default().entry(Life { dropped, birth }).or_default();
+        debug_assert_eq!(group.noted, group.runs.len());
+        group.runs.push(run);
+        group.noted += 1;
+        self.runs += 1;
+        Ok(())
+    }
+
+    /// The next runs, at most `max`, whose freeing the checkpoints after `after` and up to `upto` record and that were
+    /// not returned before, and whether there are more. They count as noted.
+    pub(super) fn take_unnoted(&mut self, after: u64, upto: u64, max: usize) -> (Vec<Run>, bool) {
+        let mut taken = Vec::new();
+        let checkpoints = self.waiting.range_mut((Excluded(after), Included(upto.max(after))));
+        for group in checkpoints.flat_map(|(_, groups)| groups.values_mut()) {
+            let fresh = group.runs.get(group.noted..).unwrap_or_default();
+            let some = fresh.get(..max - taken.len()).unwrap_or(fresh);
+            taken.extend_from_slice(some);
+            group.noted += some.len();
+            self.unnoted -= some.len();
+            if group.noted < group.runs.len() {
+                return (taken, true);
+            }
+        }
+        (taken, false)
     }
 
     /// The runs that are free in the persisted map of checkpoint `upto`, the next to be recorded.
     pub(super) fn recorded_by(&self, upto: u64) -> impl Iterator<Item = Run> + '_ {
         let waiting = self.waiting.range(..=upto).flat_map(|(_, groups)| groups.values());
-        waiting.chain(self.parked.values().flat_map(BTreeMap::values)).flatten().copied()
+        let parked = self.parked.values().flat_map(BTreeMap::values);
+        waiting.map(|group| &group.runs).chain(parked).chain(&self.due).flatten().copied()
     }
 
-    /// Takes out what has become reusable with `durable` as newest durable checkpoint and `live` as the sorted
-    /// bases of live snapshots.
-    pub(super) fn release(&mut self, durable: u64, live: &[u64]) -> Result<Vec<Run>> {
+    /// Takes out what has become reusable with `durable`, which is sealed, as newest durable checkpoint and `live` as
+    /// the sorted bases of live snapshots: at most `max_runs` runs (one, if that is zero), lowest first and neighbours
+    /// merged. Tells whether there is more.
+    pub(super) fn release(
+        &mut self,
+        durable: u64,
+        live: &[u64],
+        max_runs: usize,
+    ) -> Result<(Vec<Run>, bool)> {
         debug_assert!(live.is_sorted());
-        let mut due = Vec::new();
-        while let Some(entry) = self.waiting.first_entry() {
-            if *entry.key() > durable {
-                break;
+        let max_runs = max_runs.max(1);
+        let unsorted = self.sort_out(durable, live, max_runs);
+        let mut free = Vec::new();
+        while free.len() < max_runs
+            && let Some(runs) = self.due.last_mut()
+        {
+            let left = runs.len().saturating_sub(max_runs - free.len());
+            free.extend(runs.drain(left..));
+            if left == 0 {
+                self.due.pop();
             }
-            due.extend(entry.remove());
+        }
+        self.runs -= free.len();
+        coalesce(&mut free);
+        for &run in &free {
+            self.all.remove(run)?;
+        }
+        Ok((free, unsorted || !self.due.is_empty()))
+    }
+
+    /// Moves up to `max_groups` groups to where they belong now; tells whether there are more. Groups of a base that is
+    /// gone are due or go to another base.
+    fn sort_out(&mut self, durable: u64, live: &[u64], max_groups: usize) -> bool {
+        let mut left = max_groups;
+        while let Some(mut entry) = self.waiting.first_entry().filter(|entry| *entry.key() <= durable) {
+            let Some((life, group)) = entry.get_mut().pop_first() else {
+                entry.remove();
+                continue;
+            };
+            debug_assert_eq!(group.noted, group.runs.len(), "a sealed checkpoint has noted its groups");
+            self.place(life, group.runs, live);
+            left -= 1;
+            if left == 0 {
+                return true;
+            }
         }
         let gone: Vec<u64> =
             self.parked.keys().copied().filter(|base| live.binary_search(base).is_err()).collect();
         for base in gone {
-            for (life, runs) in self.parked.remove(&base).unwrap_or_default() {
+            while let Some((life, runs)) = self.parked.get_mut(&base).and_then(BTreeMap::pop_first) {
                 self.parked_pages -= runs.iter().map(|run| run.len).sum::<u64>();
-                due.push((life, runs));
-            }
-        }
-        let mut free = Vec::new();
-        for (life, runs) in due {
-            if let Some(base) = life.holder(live) {
-                self.parked_pages += runs.iter().map(|run| run.len).sum::<u64>();
-                self.parked.entry(base).or_default().entry(life).or_default().extend(runs);
-            } else {
-                self.runs -= runs.len();
-                for run in runs {
-                    self.all.remove(run)?;
-                    free.push(run);
+                self.place(life, runs, live);
+                left -= 1;
+                if left == 0 {
+                    return true;
                 }
             }
+            self.parked.remove(&base);
         }
-        free.sort_unstable();
-        Ok(free)
+        false
+    }
+
+    /// Puts a group where it belongs whose checkpoint is durable.
+    fn place(&mut self, life: Life, mut runs: Vec<Run>, live: &[u64]) {
+        let Some(base) = life.holder(live) else { return self.due.push(runs) };
+        self.parked_pages += runs.iter().map(|run| run.len).sum::<u64>();
+        let group = self.parked.entry(base).or_default().entry(life).or_default();
+        if group.len() < runs.len() {
+            std::mem::swap(group, &mut runs);
+        }
+        group.append(&mut runs);
     }
 }
 
@@ -138,30 +217,41 @@ mod tests {
         Run::new(n, 1)
     }
 
+    fn drop_all(held: &mut Withheld, pages: impl IntoIterator<Item = (u64, u64, u64, u64)>) {
+        for (n, birth, dropped, recorded) in pages {
+            held.drop_run(page(n), birth, dropped, recorded).unwrap();
+        }
+        let _ = held.take_unnoted(0, u64::MAX, usize::MAX);
+    }
+
+    fn release(held: &mut Withheld, durable: u64, live: &[u64]) -> Vec<Run> {
+        let (free, more) = held.release(durable, live, usize::MAX).unwrap();
+        assert!(!more);
+        free
+    }
+
     #[test]
     fn a_page_waits_for_its_checkpoint_and_for_those_who_see_it() {
         let mut held = Withheld::default();
-        held.drop_run(page(1), 3, 5, 5).unwrap();
-        held.drop_run(page(2), 4, 5, 5).unwrap();
-        held.drop_run(page(3), 5, 5, 5).unwrap();
-        held.drop_run(page(4), 1, 2, 5).unwrap();
-        assert!(held.release(4, &[]).unwrap().is_empty(), "checkpoint 5 is not durable");
+        drop_all(&mut held, [(1, 3, 5, 5), (12, 4, 5, 5), (14, 5, 5, 5), (16, 1, 2, 5)]);
+        assert!(release(&mut held, 4, &[]).is_empty(), "checkpoint 5 is not durable");
         assert_eq!(held.parked_pages(), 0);
-        assert_eq!(held.release(5, &[3]).unwrap(), [page(2), page(3), page(4)]);
+        assert_eq!(release(&mut held, 5, &[3]), [page(12), page(14), page(16)]);
         assert_eq!(held.parked_pages(), 1);
-        assert!(held.release(6, &[3, 6]).unwrap().is_empty());
-        assert_eq!(held.release(6, &[6]).unwrap(), [page(1)]);
+        assert!(release(&mut held, 6, &[3, 6]).is_empty());
+        assert_eq!(release(&mut held, 6, &[6]), [page(1)]);
         assert!(held.all().is_empty());
+        assert_eq!((held.run_count(), held.unnoted(), held.parked_pages()), (0, 0, 0));
     }
 
     #[test]
     fn a_group_moves_from_one_holder_to_the_next() {
         let mut held = Withheld::default();
-        held.drop_run(page(1), 2, 8, 8).unwrap();
-        assert!(held.release(8, &[1, 2, 5, 8]).unwrap().is_empty());
-        assert!(held.release(8, &[5, 8]).unwrap().is_empty());
+        drop_all(&mut held, [(1, 2, 8, 8)]);
+        assert!(release(&mut held, 8, &[1, 2, 5, 8]).is_empty());
+        assert!(release(&mut held, 8, &[5, 8]).is_empty());
         assert_eq!(held.parked_pages(), 1);
-        assert_eq!(held.release(8, &[1, 8]).unwrap(), [page(1)]);
+        assert_eq!(release(&mut held, 8, &[1, 8]), [page(1)]);
     }
 
     #[test]
@@ -169,20 +259,61 @@ mod tests {
         let mut held = Withheld::default();
         held.drop_run(Run::new(4, 4), 1, 2, 2).unwrap();
         assert!(held.drop_run(page(6), 1, 3, 3).is_err());
-        assert!(held.drop_run(page(9), 4, 3, 3).is_err());
+    }
+
+    #[test]
+    fn runs_are_noted_once_and_never_joined_to_noted_ones() {
+        let mut held = Withheld::default();
+        for n in [1, 2, 3, 10] {
+            held.drop_run(page(n), 1, 4, 4).unwrap();
+        }
+        held.drop_run(page(20), 1, 5, 5).unwrap();
+        assert_eq!(held.take_unnoted(3, 4, 1), (vec![Run::new(1, 3)], true));
+        assert_eq!(held.take_unnoted(3, 4, 1), (vec![page(10)], false));
+        held.drop_run(page(11), 1, 4, 4).unwrap();
+        assert_eq!(held.take_unnoted(3, 4, 5), (vec![page(11)], false));
+        assert_eq!(held.unnoted(), 1);
+        assert_eq!(held.take_unnoted(3, 9, 5), (vec![page(20)], false));
+        assert_eq!(held.take_unnoted(3, 9, 5), (vec![], false));
+        assert_eq!(held.recorded_by(4).count(), 3);
+    }
+
+    #[test]
+    fn what_is_due_comes_in_pieces_and_stays_due() {
+        let mut held = Withheld::default();
+        drop_all(&mut held, (0..10).map(|n| (2 * n, 1, 4, 4)));
+        drop_all(&mut held, [(30, 2, 4, 4), (31, 1, 3, 3)]);
+        let mut seen = Vec::new();
+        // A group of which a part has become free, and bases that come and go.
+        for live in [&[5][..], &[5, 6], &[2, 5], &[6]] {
+            let (free, more) = held.release(4, live, 2).unwrap();
+            assert!(free.len() <= 2 && more);
+            seen.extend(free);
+            assert_eq!(held.recorded_by(4).count(), 12 - seen.len());
+        }
+        loop {
+            let (free, more) = held.release(4, &[6], 3).unwrap();
+            seen.extend(free);
+            if !more {
+                break;
+            }
+        }
+        let mut pages: Vec<u64> = seen.iter().flat_map(|run| run.start..run.end()).collect();
+        pages.sort_unstable();
+        let expected: Vec<u64> = (0..10).map(|n| 2 * n).chain([30, 31]).collect();
+        assert_eq!(pages, expected);
+        assert!(held.all().is_empty());
     }
 
     #[test]
     fn a_million_held_pages_cost_a_release_nothing() {
         let mut held = Withheld::default();
-        for n in 0..1_000_000u64 {
-            held.drop_run(page(2 * n), 0, 2 + n % 50, 2 + n % 50).unwrap();
-        }
-        assert!(held.release(60, &[1]).unwrap().is_empty());
+        drop_all(&mut held, (0..1_000_000u64).map(|n| (2 * n, 0, 2 + n % 50, 2 + n % 50)));
+        assert!(release(&mut held, 60, &[1]).is_empty());
         // Would take minutes if each release looked at each page, or at each group of a page.
         for durable in 61..20_000 {
-            assert!(held.release(durable, &[1, durable]).unwrap().is_empty());
+            assert!(release(&mut held, durable, &[1, durable]).is_empty());
         }
-        assert_eq!(held.release(20_000, &[20_000]).unwrap().len(), 1_000_000);
+        assert_eq!(release(&mut held, 20_000, &[20_000]).len(), 1_000_000);
     }
 }

@@ -32,38 +32,43 @@ pub(crate) enum Dropped {
     },
 }
 
-/// Descriptors of delta pages, and what each of them descends from.
+/// Descriptors of delta pages, and what the writer knows of each.
 #[derive(Debug, Default)]
 pub(crate) struct Descriptors {
     pub(crate) ids: SlabWriter,
-    /// For each descriptor the page on file that its page was copied from; 0 for none.
-    replaces: Vec<u64>,
     /// For each descriptor the commit that published it.
     pub(crate) born: Vec<u64>,
-    /// For each descriptor the pages on file that it will take: one for a node, more for a large value.
-    places: Vec<u32>,
+    sizes: Vec<Size>,
+}
+
+/// What a delta page takes.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// Bytes of its image.
+    bytes: u32,
+    /// Pages on file that it will take: one for a node, more for a large value.
+    places: u32,
 }
 
 impl Descriptors {
-    /// The page on file that `id`'s page was copied from.
-    pub(crate) fn replaces(&self, id: u32) -> Option<PageId> {
-        self.replaces.get(id as usize).copied().filter(|n| *n != 0).and_then(PageId::new)
-    }
-
     /// The pages on file that `id` will take.
     pub(crate) fn places(&self, id: u32) -> u64 {
-        self.places.get(id as usize).map_or(1, |n| u64::from(*n))
+        self.sizes.get(id as usize).map_or(1, |size| u64::from(size.places))
     }
 
-    fn describe(&mut self, id: u32, replaces: Option<PageId>, places: u32) {
+    /// Bytes of `id`'s image.
+    pub(crate) fn bytes(&self, id: u32) -> u64 {
+        self.sizes.get(id as usize).map_or(0, |size| u64::from(size.bytes))
+    }
+
+    fn describe(&mut self, id: u32, bytes: usize, places: u32) {
         let at = id as usize;
-        if self.replaces.len() <= at {
-            self.replaces.resize(at + 1, 0);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if self.sizes.len() <= at {
+            self.sizes.resize(at + 1, Size { bytes: 0, places: 1 });
             self.born.resize(at + 1, 0);
-            self.places.resize(at + 1, 1);
         }
-        self.replaces[at] = replaces.map_or(0, PageId::get);
-        self.places[at] = places;
+        self.sizes[at] = Size { bytes, places };
     }
 }
 
@@ -160,9 +165,10 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
     }
 
     /// Adds a page to the transaction's own.
-    pub(crate) fn add(&mut self, image: Image, replaces: Option<PageId>) -> Result<u32> {
+    pub(crate) fn add(&mut self, image: Image) -> Result<u32> {
+        let bytes = image.bytes().len();
         let id = self.changes.pages.add(&mut self.descriptors.ids, image)?;
-        self.descriptors.describe(id, replaces, 1);
+        self.descriptors.describe(id, bytes, 1);
         Ok(id)
     }
 
@@ -170,7 +176,7 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
     pub(crate) fn add_value(&mut self, value: &[u8]) -> Result<u32> {
         let (header, data) = crate::extent::pages_for(value.len() as u64, self.store.page_size);
         let id = self.changes.pages.add(&mut self.descriptors.ids, Image::new(value.into()))?;
-        self.descriptors.describe(id, None, u32::try_from(header + data).unwrap_or(u32::MAX));
+        self.descriptors.describe(id, value.len(), u32::try_from(header + data).unwrap_or(u32::MAX));
         Ok(id)
     }
 
@@ -182,31 +188,31 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
 
     /// The page that `word` names as a page that may be changed in place: itself, or a copy.
     pub(super) fn own(&mut self, word: Word) -> Result<u32> {
-        let (mut image, replaces) = match word.target() {
+        let mut image = match word.target() {
             Target::Delta(id) if self.changes.pages.is_mutable(id) => return Ok(id),
             Target::Null | Target::Bad => return Err(Error::Internal("a reference leads nowhere")),
             _ => self.copy(word)?,
         };
         set_birth(image.bytes_mut(), self.changes.birth);
-        self.add(image, replaces)
+        self.add(image)
     }
 
     /// A copy of a page that is not this transaction's to change, which is thereby dropped.
-    fn copy(&mut self, word: Word) -> Result<(Image, Option<PageId>)> {
+    fn copy(&mut self, word: Word) -> Result<Image> {
         let held = self.walk().hold(word)?;
         if let crate::walk::Held::Delta(image) = &held {
             let Target::Delta(id) = word.target() else {
                 return Err(Error::Internal("a page on file has an image"));
             };
             let copy = Image::clone(image);
-            let replaces = self.descriptors.replaces(id);
             self.drop_delta(id);
-            return Ok((copy, replaces));
+            return Ok(copy);
         }
         let node = held.node();
         let page = PageId::new(node.own_number()).ok_or(Error::Internal("a page has no number"))?;
         let birth = node.birth();
         let mut image = Image::new(node.bytes().into());
+        image.set_replaces(Some(page));
         clear_place(image.bytes_mut());
         let (bytes, words) = image.parts_mut();
         NodeMut::new(bytes, words).adopt_file_words().map_err(|e| edit_error(e, word))?;
@@ -218,7 +224,7 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
             }
         }
         self.changes.dropped.push(Dropped::Page(page, birth));
-        Ok((image, Some(page)))
+        Ok(image)
     }
 
     /// Drops a delta page: at once if nobody else can know it.

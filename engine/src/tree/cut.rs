@@ -197,7 +197,7 @@ impl<S: PageSource> TreeEdit<'_, S> {
             let mut items = Items::default();
             items.insert_child(0, &[], Word::delta(id), 0, false);
             let image = self.build(&items, &items.whole(0), level);
-            id = self.add(image, None)?;
+            id = self.add(image)?;
         }
         Ok(id)
     }

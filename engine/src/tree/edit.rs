@@ -114,7 +114,7 @@ impl<S: PageSource> TreeEdit<'_, S> {
         let page =
             pages.as_ref().and_then(|p| p.first()).ok_or(Error::Internal("an empty leaf fits no page"))?;
         let image: Image = self.build(&items, page, 0);
-        self.add(image, None)
+        self.add(image)
     }
 }
 

@@ -43,7 +43,7 @@ impl<S: PageSource> TreeEdit<'_, S> {
                     self.changes.pages.replace(id, image)?;
                     id
                 }
-                None => self.add(image, None)?,
+                None => self.add(image)?,
             };
             let (count, extents) = items.totals(packing.range.clone(), level);
             children.push(Child { separator: packing.lower.clone(), word: Word::delta(id), count, extents });

@@ -196,7 +196,7 @@ impl<'t, S: PageSource> BulkLoad<'t, S> {
     ///
     /// # Errors
     /// [`Error::NotInOrder`] if the table has got a key since that is not below the load's first: nothing is loaded. What
-    /// [`push`](Self::push) may say of a disk, and [`Error::TransactionTooLarge`], which fail the transaction.
+    /// [`push`](Self::push) may say of a disk, which fails the transaction.
     pub fn finish(mut self) -> Result<u64> {
         self.check_usable()?;
         if self.len == 0 {
@@ -224,6 +224,9 @@ impl<'t, S: PageSource> BulkLoad<'t, S> {
                 let mut root = state.root(number)?;
                 state.edit(&shared.store).append_tree(&mut root, tree, &self.first)?;
                 state.set_root(number, root);
+                let name = Arc::clone(&state.tables[number].name);
+                // That something was done to it; what, no record could say.
+                state.log.table(number, &name);
                 state.log.overflow();
                 state.check_size(shared)
             }

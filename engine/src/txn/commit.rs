@@ -2,59 +2,79 @@
 #![forbid(unsafe_code)]
 
 use super::state::WriteState;
-use super::writer::Writer;
-use crate::checkpoint::{self, Candidate, Failure, LogAfter, walk_cut_subtrees};
+use super::writer::{Counts, Writer};
+use crate::checkpoint::{self, Candidate, Failure, OpenCommit};
 use crate::db::counters::Counters;
 use crate::db::shared::{Mode, Shared};
-use crate::delta::EpochGuard;
+use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::free::Run;
+use crate::group::Logged;
 use crate::meta::LogState;
-use crate::root::{Root, TableMap, TableState};
+use crate::root::{Root, TableState};
 use crate::tree::change::Dropped;
-use crate::wal::{Appended, Wal};
+use crate::wal::Wal;
 use bifold_page_source::{PageSize, PageSource};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Bytes the log has when it is made.
 const LOG_INITIAL: u64 = 1 << 20;
-/// Commits to make before a checkpoint that was refused is tried again.
-const PATIENCE: u32 = 64;
+
+/// What is left to do once the writer's gate is open again.
+#[derive(Clone, Copy, Debug, Default)]
+#[must_use]
+pub(crate) struct AfterCommit {
+    /// The commit's number, or that of the newest if the transaction changed nothing.
+    pub(crate) seq: u64,
+    /// The background has something to do.
+    wake: bool,
+}
+
+impl AfterCommit {
+    /// Tells the background.
+    pub(crate) fn wake<S: PageSource>(self, shared: &Shared<S>) {
+        if self.wake {
+            shared.wake_checkpointer();
+        }
+    }
+}
 
 impl WriteState {
-    /// Commits. On `Ok` the transaction is durable and published.
+    /// Commits. On `Ok` the transaction is the newest commit; it has the durability asked for, but for
+    /// [`Durability::Sync`], which is to be waited for when the gate is open again.
     ///
     /// # Errors
-    /// `OutcomeUnknown` if a write or sync of the log failed; any other means that the transaction is not committed,
-    /// and then all it made has been given back.
-    pub(crate) fn commit<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<()> {
+    /// `OutcomeUnknown` if a write of the log failed; any other means that the transaction is not committed, and then
+    /// all it made has been given back.
+    pub(crate) fn commit<S: PageSource>(
+        &mut self,
+        shared: &Shared<S>,
+        durability: Durability,
+    ) -> Result<AfterCommit> {
         if self.failed {
             return self.abort(&shared.store).and(Err(Error::TransactionFailed));
         }
         if !self.log.has_changes() {
-            return self.abort(&shared.store);
+            self.abort(&shared.store)?;
+            return Ok(AfterCommit { seq: self.writer.seq, wake: false });
         }
         if let Err(error) = self.reserve(shared) {
             self.abort(&shared.store)?;
             return Err(error);
         }
         let seq = self.writer.seq + 1;
-        let logged = match self.append(shared, seq) {
-            Ok(logged) => logged,
-            Err(error) => {
-                shared.poison(&error);
-                return Err(Error::OutcomeUnknown(Arc::new(error)));
-            }
-        };
-        if logged || shared.mode == Mode::Ephemeral {
-            self.publish(shared, seq).inspect_err(|error| shared.poison(error))?;
-        } else {
-            self.commit_by_checkpoint(shared, seq)?;
+        let made = self.hand_over(shared, seq);
+        let mut open =
+            OpenCommit { changed: self.changed_tables(), dropped: std::mem::take(&mut self.changes.dropped) };
+        if !self.log_or_publish(shared, seq, durability, &mut open)? {
+            self.commit_by_checkpoint(shared, seq, open, &made)?;
         }
         Counters::add(&shared.counters.commits, 1);
-        maintain(shared, &mut self.writer);
-        Ok(())
+        let writer = &mut self.writer;
+        writer.sweep_retired(&shared.store.slab, &shared.registry, false);
+        gauges(shared, writer);
+        Ok(AfterCommit { seq, wake: shared.note_commit(writer) })
     }
 
     /// Makes sure that the file has room for all that the next checkpoint will write, and that there is a log. A full
@@ -63,13 +83,12 @@ impl WriteState {
         let page_size = shared.store.page_size;
         let catalog = self.catalog_pages(page_size);
         let writer = &mut self.writer;
-        let (mut nodes, mut values) = (writer.delta_pages + catalog, writer.value_pages);
+        let mut counts = writer.unplaced();
+        counts.nodes += catalog;
         for id in self.changes.pages.ids() {
-            match writer.descriptors.places(id) {
-                1 => nodes += 1,
-                places => values += places,
-            }
+            counts.add(0, writer.descriptors.places(id));
         }
+        let Counts { nodes, values, .. } = counts;
         let drops = self.changes.dropped.len() as u64 + nodes;
         let space = writer.space()?;
         let chain = space.upper_bound_pages(checkpoint::chain_capacity(page_size), drops);
@@ -91,12 +110,12 @@ impl WriteState {
         if shared.mode != Mode::Durable {
             return Ok(());
         }
-        if short > 0 || !self.early.is_empty() {
+        if self.log.record().is_some() && (short > 0 || !self.early.is_empty()) {
             // The log's record will count on the file's length, and name the extents.
             let synced = shared.store.source.sync().map_err(Error::from);
             synced.inspect_err(|error| shared.poison(error))?;
         }
-        if self.log.record().is_some() && writer.wal.is_none() {
+        if self.log.record().is_some() && !shared.group.has_wal() {
             start_log(shared, writer)?;
         }
         Ok(())
@@ -121,32 +140,62 @@ impl WriteState {
         (touched + added) as u64 * 2 + u64::from(self.base.catalog.height) + 4
     }
 
-    /// Appends the transaction to the log and makes it durable; false if there is no room, and nothing was written.
-    fn append<S: PageSource>(&mut self, shared: &Shared<S>, seq: u64) -> Result<bool> {
+    /// Makes the transaction the newest commit, with a record in the log where there is one. `false` if the log has no
+    /// room for it.
+    fn log_or_publish<S: PageSource>(
+        &mut self,
+        shared: &Shared<S>,
+        seq: u64,
+        durability: Durability,
+        open: &mut OpenCommit,
+    ) -> Result<bool> {
         if shared.mode == Mode::Ephemeral {
-            return Ok(false);
+            let root = self.next_root(seq, &open.changed);
+            shared.group.publish_unlogged(&shared.registry, Arc::clone(&root));
+            self.settle(shared, root, std::mem::take(&mut open.dropped))?;
+            return Ok(true);
         }
-        let (Some(record), Some(wal)) = (self.log.record(), &mut self.writer.wal) else { return Ok(false) };
-        match wal.append(seq, &[record]) {
-            Ok(Appended::Yes) => {}
-            // No room, or none to grow on the disk: a checkpoint takes less.
-            Ok(Appended::Full) | Err(Error::DiskFull { .. }) => return Ok(false),
-            Err(error) => return Err(error),
+        let Some(record) = self.log.record() else { return Ok(false) };
+        for attempt in 0..2 {
+            let root = self.next_root(seq, &open.changed);
+            let logged = shared.log_commit(&root, record, durability).map_err(|error| {
+                shared.poison(&error);
+                Error::OutcomeUnknown(Arc::new(error))
+            })?;
+            match logged {
+                Logged::Yes => {
+                    self.settle(shared, root, std::mem::take(&mut open.dropped))?;
+                    return Ok(true);
+                }
+                // The checkpoint under way, if there is one, gives room back when it counts.
+                Logged::Full if attempt == 0 && self.writer.under_way.is_some() => {
+                    if let Err(error) = shared.finish_job(&mut self.writer, Some(open)) {
+                        tracing::warn!(%error, "a checkpoint failed");
+                        shared.check_poison()?;
+                    }
+                }
+                Logged::Full => break,
+            }
         }
-        wal.sync()?;
-        Counters::add(&shared.counters.log_bytes, record.len() as u64);
-        Counters::add(&shared.counters.log_syncs, 1);
-        Ok(true)
+        Ok(false)
     }
 
-    /// The tables as they are after this transaction.
-    fn tables_after(&self) -> TableMap {
-        let mut tables = self.base.tables.clone();
-        for table in self.tables.iter().filter(|t| t.changed) {
-            let state = table.root.map_or(TableState::Dropped, TableState::Changed);
-            tables.set(&table.name, state);
+    /// The tables that this transaction has changed, as they are after it.
+    fn changed_tables(&self) -> Vec<(Arc<str>, TableState)> {
+        let changed = self.tables.iter().filter(|t| t.changed);
+        changed
+            .map(|t| (Arc::clone(&t.name), t.root.map_or(TableState::Dropped, TableState::Changed)))
+            .collect()
+    }
+
+    /// The root that this transaction makes of the newest.
+    fn next_root(&self, seq: u64, changed: &[(Arc<str>, TableState)]) -> Arc<Root> {
+        let Root { base, catalog, ref tables, .. } = *self.writer.newest;
+        let mut tables = tables.clone();
+        for (name, state) in changed {
+            tables.set(name, *state);
         }
-        tables
+        Arc::new(Root { seq, base, catalog, tables })
     }
 
     /// Hands the transaction's pages over to the delta; returns their descriptors.
@@ -163,11 +212,7 @@ impl WriteState {
         });
         let mut made = Vec::new();
         for (id, image) in self.changes.pages.take() {
-            self.writer.delta_bytes += image.bytes().len() as u64;
-            match self.writer.descriptors.places(id) {
-                1 => self.writer.delta_pages += 1,
-                places => self.writer.value_pages += places,
-            }
+            self.writer.delta.add(image.bytes().len() as u64, self.writer.descriptors.places(id));
             self.writer.descriptors.born[id as usize] = seq;
             slab.publish(id, image);
             made.push(id);
@@ -175,60 +220,82 @@ impl WriteState {
         made
     }
 
-    /// What the transaction leaves to be noted once it is committed.
-    fn take_leavings(&mut self, seq: u64) -> Leavings {
-        Leavings {
-            seq,
-            dropped: std::mem::take(&mut self.changes.dropped),
-            early: std::mem::take(&mut self.early),
-            undone: std::mem::take(&mut self.undone),
-        }
-    }
-
     /// Publishes a commit that the log holds already, and gives the writer on.
     pub(crate) fn replayed<S: PageSource>(mut self, shared: &Shared<S>, seq: u64) -> Result<Box<Writer>> {
-        self.publish(shared, seq)?;
+        self.hand_over(shared, seq);
+        let root = self.next_root(seq, &self.changed_tables());
+        shared.group.publish_unlogged(&shared.registry, Arc::clone(&root));
+        let dropped = std::mem::take(&mut self.changes.dropped);
+        self.settle(shared, root, dropped)?;
         self.abort(&shared.store)?;
         self.writer.sweep_retired(&shared.store.slab, &shared.registry, false);
         Ok(self.writer)
     }
 
-    fn publish<S: PageSource>(&mut self, shared: &Shared<S>, seq: u64) -> Result<()> {
-        let tables = self.tables_after();
-        self.hand_over(shared, seq);
-        self.take_leavings(seq).settle(shared, &mut self.writer)?;
+    /// `root` is the newest commit: notes what the transaction leaves. An error is a fault of ours, and poisons.
+    fn settle<S: PageSource>(
+        &mut self,
+        shared: &Shared<S>,
+        root: Arc<Root>,
+        dropped: Vec<Dropped>,
+    ) -> Result<()> {
+        let (seq, first) = (root.seq, self.writer.begun + 1);
+        self.writer.newest = root;
         self.writer.seq = seq;
-        let base = self.base.base;
-        let catalog = self.base.catalog;
-        shared.registry.publish(Arc::new(Root { seq, base, catalog, tables }));
-        Ok(())
+        let leavings = self.take_leavings(seq, dropped);
+        leavings.settle(&mut self.writer, first).inspect_err(|error| shared.poison(error))
+    }
+
+    /// What the transaction leaves to be noted once it is committed.
+    fn take_leavings(&mut self, seq: u64, dropped: Vec<Dropped>) -> Leavings {
+        let early = std::mem::take(&mut self.early);
+        Leavings { seq, dropped, early, undone: std::mem::take(&mut self.undone) }
     }
 
     /// Commits a transaction that is too large for the log: it is durable when the checkpoint is.
-    fn commit_by_checkpoint<S: PageSource>(&mut self, shared: &Shared<S>, seq: u64) -> Result<()> {
-        let candidate = Candidate {
-            seq,
-            catalog: self.base.catalog,
-            tables: self.tables_after(),
-            dropped: self.changes.dropped.len(),
-        };
-        let counts = (self.writer.delta_bytes, self.writer.delta_pages, self.writer.value_pages);
-        let made = self.hand_over(shared, seq);
-        let mut leavings = self.take_leavings(seq);
-        let ready = &mut |writer: &mut Writer| std::mem::take(&mut leavings).settle(shared, writer);
-        match checkpoint::run(shared, &mut self.writer, &candidate, LogAfter::Live, ready) {
-            Ok(()) => Ok(()),
+    fn commit_by_checkpoint<S: PageSource>(
+        &mut self,
+        shared: &Shared<S>,
+        seq: u64,
+        mut open: OpenCommit,
+        made: &[u32],
+    ) -> Result<()> {
+        let finished = shared.finish_job(&mut self.writer, Some(&mut open));
+        let begun = finished.map_err(Failure::Refused).and_then(|()| {
+            let root = self.next_root(seq, &open.changed);
+            let unnoted = open.dropped.len() + self.early.len();
+            let (catalog, tables) = (root.catalog, root.tables.clone());
+            let candidate = Candidate { seq, catalog, tables, unnoted };
+            shared.begin_candidate(&mut self.writer, candidate)?;
+            Ok(root)
+        });
+        let root = match begun {
+            Ok(root) => root,
             Err(Failure::Refused(error)) => {
+                shared.check_poison()?;
                 // Nothing was written and nothing noted: the transaction is aborted.
                 for id in made {
-                    self.writer.descriptors.ids.free(&shared.store.slab, id);
+                    self.writer.descriptors.ids.free(&shared.store.slab, *id);
                 }
-                (self.writer.delta_bytes, self.writer.delta_pages, self.writer.value_pages) = counts;
-                (self.early, self.undone) = (leavings.early, leavings.undone);
+                self.writer.delta = self.writer.delta.minus(self.writer.sum(made));
                 self.abort(&shared.store)?;
-                Err(error)
+                return Err(error);
             }
-            Err(Failure::Fatal(error)) => {
+            Err(Failure::Fatal(error) | Failure::Unknown(error)) => {
+                shared.poison(&error);
+                return Err(error);
+            }
+        };
+        let number = self.writer.begun;
+        self.writer.newest = root;
+        self.writer.seq = seq;
+        let leavings = self.take_leavings(seq, open.dropped);
+        let settled = leavings.settle(&mut self.writer, number);
+        let settled = settled.and_then(|()| checkpoint::mark_reached(&mut self.writer));
+        settled.inspect_err(|error| shared.poison(error))?;
+        match shared.finish_candidate(&mut self.writer) {
+            Ok(()) => Ok(()),
+            Err(Failure::Refused(error) | Failure::Fatal(error)) => {
                 shared.poison(&error);
                 Err(error)
             }
@@ -252,7 +319,8 @@ struct Leavings {
 }
 
 impl Leavings {
-    fn settle<S: PageSource>(self, shared: &Shared<S>, writer: &mut Writer) -> Result<()> {
+    /// Notes it; `first` is the first checkpoint that does not reach what was dropped.
+    fn settle(self, writer: &mut Writer, first: u64) -> Result<()> {
         for run in self.undone {
             writer.space()?.give_back(run)?;
         }
@@ -261,12 +329,8 @@ impl Leavings {
         }
         for dropped in self.dropped {
             match dropped {
-                Dropped::Delta(id) => {
-                    let image = shared.store.slab.pin(id, &EpochGuard::enter());
-                    let image = image.ok_or(Error::Internal("a dropped page was not in the delta"))?;
-                    writer.retire(image.bytes().len() as u64, id, self.seq);
-                }
-                other => writer.drop_on_file(&other)?,
+                Dropped::Delta(id) => writer.retire(id, self.seq),
+                other => writer.drop_on_file(&other, first)?,
             }
         }
         Ok(())
@@ -285,75 +349,19 @@ fn start_log<S: PageSource>(shared: &Shared<S>, writer: &mut Writer) -> Result<(
             shared.poison(error);
         }
     })?;
+    wal.set_sync_method(shared.limits.sync_method);
     meta.log = LogState::Live(wal.position()?);
     checkpoint::write_meta(shared, &meta).inspect_err(|error| shared.poison(error))?;
     writer.meta = meta;
-    writer.wal = Some(wal);
+    shared.group.start(wal);
     Ok(())
-}
-
-/// After a commit: a checkpoint if delta or log have grown to half their bound, and what is due of tidying up. The
-/// commit is durable already, so an error here is not its error.
-pub(crate) fn maintain<S: PageSource>(shared: &Shared<S>, writer: &mut Writer) {
-    writer.sweep_retired(&shared.store.slab, &shared.registry, false);
-    let log_live = writer.wal.as_ref().map_or(0, Wal::live_bytes);
-    // Space that only a checkpoint can free.
-    let (waiting, end) = writer.space.as_ref().map_or((0, 0), |s| (s.awaiting_pages(), s.end()));
-    let waiting_bytes = waiting * shared.store.page_size.bytes() as u64;
-    let due = writer.delta_bytes >= shared.limits.delta_bytes / 2
-        || log_live >= shared.limits.log_bytes / 2
-        || waiting_bytes > shared.limits.delta_bytes && waiting > end / 8;
-    writer.patience = writer.patience.saturating_sub(1);
-    if due
-        && writer.patience == 0
-        && let Err(error) = checkpoint_now(shared, writer, LogAfter::Live)
-    {
-        tracing::warn!(%error, "a checkpoint failed");
-        writer.patience = PATIENCE;
-    }
-    if let Err(error) = walk_cut_subtrees(shared, writer) {
-        // A damaged page below a cut: its space stays unused, and nothing else is wrong.
-        tracing::warn!(%error, "a subtree that was cut off cannot be walked");
-    }
-    gauges(shared, writer);
-}
-
-/// After a transaction that was too large: what others had left in the delta goes, so that one that fits alone has
-/// room when it is tried again.
-pub(crate) fn make_room<S: PageSource>(shared: &Shared<S>, writer: &mut Writer) {
-    if writer.delta_bytes > 0
-        && let Err(error) = checkpoint_now(shared, writer, LogAfter::Live)
-    {
-        tracing::warn!(%error, "a checkpoint failed");
-    }
-    gauges(shared, writer);
-}
-
-/// Checkpoints what is committed.
-pub(crate) fn checkpoint_now<S: PageSource>(
-    shared: &Shared<S>,
-    writer: &mut Writer,
-    log_after: LogAfter,
-) -> Result<()> {
-    shared.check_poison()?;
-    let root = shared.registry.current();
-    let candidate =
-        Candidate { seq: root.seq, catalog: root.catalog, tables: root.tables.clone(), dropped: 0 };
-    match checkpoint::run(shared, writer, &candidate, log_after, &mut |_| Ok(())) {
-        Ok(()) => Ok(()),
-        Err(Failure::Refused(error)) => Err(error),
-        Err(Failure::Fatal(error) | Failure::Unknown(error)) => {
-            shared.poison(&error);
-            Err(error)
-        }
-    }
 }
 
 /// Brings the gauges of `stats` up to date.
 pub(crate) fn gauges<S: PageSource>(shared: &Shared<S>, writer: &Writer) {
     let counters = &shared.counters;
-    Counters::set(&counters.delta_bytes, writer.delta_bytes);
-    Counters::set(&counters.log_live_bytes, writer.wal.as_ref().map_or(0, Wal::live_bytes));
+    Counters::set(&counters.delta_bytes, writer.delta_bytes());
+    Counters::set(&counters.log_live_bytes, shared.group.live_bytes());
     if let Some(space) = &writer.space {
         Counters::set(&counters.free_pages, space.free_pages());
         Counters::set(&counters.pinned_pages, space.pinned_pages());

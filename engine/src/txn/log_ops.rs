@@ -134,13 +134,6 @@ impl LogBuffer {
         self.push(EXTENT, &[key], &[first.bits(), len, birth]);
     }
 
-    /// Notes a change that no operation of the log describes: the transaction commits by a checkpoint.
-    pub(crate) fn overflow(&mut self) {
-        self.changed = true;
-        self.overflowed = true;
-        self.bytes = Vec::new();
-    }
-
     fn push(&mut self, kind: u8, strings: &[&[u8]], fixed: &[u64]) {
         self.changed = true;
         if self.overflowed {
@@ -170,6 +163,12 @@ impl LogBuffer {
         if self.bytes.len() > self.max_bytes {
             self.overflow();
         }
+    }
+
+    /// Keeps nothing from now on: the transaction commits by a checkpoint.
+    pub(crate) fn overflow(&mut self) {
+        self.overflowed = true;
+        self.bytes = Vec::new();
     }
 }
 

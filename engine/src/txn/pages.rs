@@ -65,11 +65,12 @@ impl TxnPages {
     }
 
     /// Puts another image in place of a page's.
-    pub(crate) fn replace(&mut self, id: u32, image: Image) -> Result<()> {
+    pub(crate) fn replace(&mut self, id: u32, mut image: Image) -> Result<()> {
         debug_assert!(self.is_mutable(id));
         let slot = self.images.get_mut(id as usize).and_then(Option::as_mut);
         let slot = slot.ok_or(Error::Internal("a page to replace is not the transaction's"))?;
         self.bytes = self.bytes - slot.bytes().len() as u64 + image.bytes().len() as u64;
+        image.set_replaces(slot.replaces());
         *slot = Arc::new(image);
         Ok(())
     }
@@ -81,6 +82,11 @@ impl TxnPages {
             self.made_at[id as usize] = NOT_MADE;
             ids.free(slab, id);
         }
+    }
+
+    /// How many pages were made before `id`.
+    pub(crate) fn made_at(&self, id: u32) -> u32 {
+        self.made_at.get(id as usize).copied().unwrap_or(NOT_MADE)
     }
 
     /// How many pages were made so far: a mark for [`rollback`](Self::rollback).

@@ -40,13 +40,15 @@ pub(crate) struct OpenTable {
 
 /// What a savepoint goes back to.
 #[derive(Clone, Debug)]
-struct SavepointState {
+pub(super) struct SavepointState {
     id: u64,
-    made: u32,
+    /// Pages made before it.
+    pub(super) made: u32,
     dropped: usize,
-    early: usize,
+    /// Runs written before it, and spilled runs of pages made before it.
+    pub(super) early: usize,
     log: LogMark,
-    tables: Vec<OpenTable>,
+    pub(super) tables: Vec<OpenTable>,
     by_name: HashMap<Arc<str>, usize>,
 }
 
@@ -62,7 +64,7 @@ pub(crate) struct WriteState {
     pub(crate) early: Vec<Run>,
     /// Those of them that a rollback has undone: in use until the transaction ends, as guards may show them.
     pub(crate) undone: Vec<Run>,
-    savepoints: Vec<SavepointState>,
+    pub(super) savepoints: Vec<SavepointState>,
     next_savepoint: u64,
     /// Which transaction of this process this is.
     pub(crate) number: u64,
@@ -70,8 +72,6 @@ pub(crate) struct WriteState {
     pub(crate) unbounded: bool,
     /// A call failed half-way.
     pub(crate) failed: bool,
-    /// It did because the delta had no room.
-    pub(crate) too_large: bool,
     /// The newest commit: where this transaction starts from.
     pub(crate) base: Arc<Root>,
 }
@@ -80,8 +80,9 @@ impl WriteState {
     /// A transaction on the newest commit.
     pub(crate) fn new<S: PageSource>(shared: &Shared<S>, mut writer: Box<Writer>) -> Self {
         let max = if shared.mode == Mode::Ephemeral { 0 } else { shared.limits.log_bytes as usize };
-        let changes = Changes::new(writer.meta.checkpoint, std::mem::take(&mut writer.spare_pages));
+        let changes = Changes::new(writer.newest.base, std::mem::take(&mut writer.spare_pages));
         Self {
+            base: Arc::clone(&writer.newest),
             writer,
             changes,
             tables: Vec::new(),
@@ -94,8 +95,6 @@ impl WriteState {
             number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             unbounded: false,
             failed: false,
-            too_large: false,
-            base: shared.registry.current(),
         }
     }
 
@@ -275,14 +274,10 @@ impl WriteState {
         Ok(removed)
     }
 
-    pub(super) fn check_size<S: PageSource>(&self, shared: &Shared<S>) -> Result<()> {
-        let needed = self.writer.delta_bytes + self.changes.pages.bytes() + self.log.len() as u64;
-        let bound = shared.limits.delta_bytes;
-        if needed > bound && !self.unbounded {
-            Err(Error::TransactionTooLarge { needed, bound })
-        } else {
-            Ok(())
-        }
+    /// After a change: what does not fit the delta goes to the file.
+    pub(super) fn check_size<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<()> {
+        let needed = self.writer.delta_bytes() + self.changes.pages.bytes() + self.log.len() as u64;
+        if needed > shared.limits.delta_bytes && !self.unbounded { self.spill(shared) } else { Ok(()) }
     }
 
     /// Notes the state now; returns the savepoint's id.

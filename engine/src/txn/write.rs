@@ -2,15 +2,18 @@
 #![forbid(unsafe_code)]
 
 use super::access::WriteAccess;
+use super::commit::AfterCommit;
 use super::read::list_tables;
 use super::state::WriteState;
 use super::table::Table;
 use super::table_mut::TableMut;
+use super::ticket::CommitTicket;
 use super::writer::Writer;
 use crate::db::shared::Shared;
+use crate::durability::Durability;
 use crate::error::{Error, Result};
 use bifold_page_source::PageSource;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
@@ -29,8 +32,9 @@ use std::sync::Arc;
 /// and [`write_timeout`](crate::Db::write_timeout) then say [`Error::WriterBusy`], and `write` waits for ever (on the
 /// same thread it says [`Error::WriterHeldHere`]).
 pub struct WriteTxn<'db, S: PageSource> {
-    shared: &'db Shared<S>,
+    shared: &'db Arc<Shared<S>>,
     state: RefCell<WriteState>,
+    durability: Cell<Durability>,
     /// Whether the writer still has to be given back.
     open: bool,
     /// Whether a commit is under way: seen set when dropped, it did not come to its end.
@@ -48,9 +52,16 @@ pub struct Savepoint {
 }
 
 impl<'db, S: PageSource> WriteTxn<'db, S> {
-    pub(crate) fn new(shared: &'db Shared<S>, writer: Box<Writer>) -> Self {
+    pub(crate) fn new(shared: &'db Arc<Shared<S>>, writer: Box<Writer>) -> Self {
         let state = RefCell::new(WriteState::new(shared, writer));
-        Self { shared, state, open: true, committing: false, _not_send: PhantomData }
+        let durability = Cell::new(shared.limits.durability);
+        Self { shared, state, durability, open: true, committing: false, _not_send: PhantomData }
+    }
+
+    /// Chooses what the commit must have survived before it counts; otherwise that is what the database was opened with
+    /// ([`Builder::durability`](crate::Builder::durability)).
+    pub fn set_durability(&self, durability: Durability) {
+        self.durability.set(durability);
     }
 
     /// The table with this name, which is created if it is not there. The name is at most a quarter page long.
@@ -142,18 +153,48 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
         state.rollback_to(&self.shared.store, savepoint.id)
     }
 
-    /// Commits. On `Ok` everything is durable: it survives the death of the process, of the system, and of the power.
-    /// A transaction that changed nothing writes nothing and takes no commit number.
+    /// Commits. On `Ok` the transaction has the durability that it, or the database, asks for: by default it survives
+    /// the death of the process, of the system, and of the power. A transaction that changed nothing writes nothing and
+    /// takes no commit number.
+    ///
+    /// While this waits for the disk, the next writer works: threads that commit at the same time share a sync.
     ///
     /// # Errors
     /// [`Error::OutcomeUnknown`] if writing or syncing the log failed: after reopening, the transaction is there as a
     /// whole or not at all. Any other error means that it is *not* committed: [`Error::DiskFull`],
     /// [`Error::TransactionFailed`], [`Error::Poisoned`], I/O errors.
-    pub fn commit(mut self) -> Result<()> {
+    pub fn commit(self) -> Result<()> {
+        let (shared, durability) = (self.shared, self.durability.get());
+        let done = self.end(durability)?;
+        let reached = shared.wait_reached(done.seq, durability);
+        if durability != Durability::Sync {
+            shared.schedule_sync();
+        }
+        done.wake(shared);
+        reached
+    }
+
+    /// Commits without waiting for the disk. The ticket tells when the commit is durable, and can be waited for, by a
+    /// thread or as a future. With [`Durability::Sync`], readers see the commit when it is durable; the next write
+    /// transaction starts from it at once.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit), but for errors of the sync, which the ticket returns.
+    pub fn commit_nowait(self) -> Result<CommitTicket> {
+        let (shared, durability) = (self.shared, self.durability.get());
+        let done = self.end(durability)?;
+        shared.schedule_sync();
+        done.wake(shared);
+        Ok(CommitTicket::new(shared, done.seq))
+    }
+
+    /// Makes the transaction the newest commit, and gives the writer on.
+    fn end(mut self, durability: Durability) -> Result<AfterCommit> {
         self.committing = true;
         let state = self.state.get_mut();
-        let result = self.shared.check_poison().and_then(|()| state.commit(self.shared));
+        let result = self.shared.check_poison().and_then(|()| state.commit(self.shared, durability));
         self.committing = false;
+        drop(self);
         result
     }
 
@@ -182,7 +223,6 @@ impl WriteState {
         self.failed = true;
         let result = step(self);
         self.failed = result.is_err();
-        self.too_large |= matches!(result, Err(Error::TransactionTooLarge { .. }));
         result
     }
 }
@@ -201,12 +241,9 @@ impl<S: PageSource> Drop for WriteTxn<'_, S> {
         if let Err(error) = state.abort(&self.shared.store) {
             self.shared.poison(&error);
         }
-        if state.too_large {
-            super::commit::make_room(self.shared, &mut state.writer);
-        }
-        let meta = state.writer.meta.clone();
-        let writer = std::mem::replace(&mut state.writer, Box::new(Writer::new(meta)));
-        self.shared.gate.release(writer);
+        let Writer { meta, newest, .. } = &*state.writer;
+        let vacant = Box::new(Writer::new(meta.clone(), Arc::clone(newest)));
+        self.shared.gate.release(std::mem::replace(&mut state.writer, vacant));
     }
 }
 

@@ -4,13 +4,14 @@
 use crate::delta::{EpochGuard, Slab};
 use crate::error::{Error, Result};
 use crate::free::{FreeSpace, Run};
+use crate::group::Group;
 use crate::meta::Meta;
 use crate::root::Root;
 use crate::snapshot::Registry;
 use crate::tree::change::{Descriptors, Dropped};
 use crate::txn::pages::TxnPages;
-use crate::wal::Wal;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A delta page that no newer root reaches: who may still see it.
 #[derive(Clone, Copy, Debug)]
@@ -25,9 +26,72 @@ struct Retired {
 /// Commits after which old roots are let go of, if nothing else was due.
 const ROOTS_KEPT: u32 = 64;
 
+/// Pages of the delta, added up.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Counts {
+    /// Bytes of their images.
+    pub(crate) bytes: u64,
+    /// Pages on file that those of them will take that are nodes.
+    pub(crate) nodes: u64,
+    /// Pages that those will take that are large values.
+    pub(crate) values: u64,
+}
+
+impl Counts {
+    /// Adds a page of `bytes` bytes that will take `places` pages on file.
+    pub(crate) fn add(&mut self, bytes: u64, places: u64) {
+        self.bytes += bytes;
+        match places {
+            1 => self.nodes += 1,
+            places => self.values += places,
+        }
+    }
+
+    fn subtract(&mut self, bytes: u64, places: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        match places {
+            1 => self.nodes = self.nodes.saturating_sub(1),
+            places => self.values = self.values.saturating_sub(places),
+        }
+    }
+
+    /// These without `other`.
+    pub(crate) fn minus(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_sub(other.bytes),
+            nodes: self.nodes.saturating_sub(other.nodes),
+            values: self.values.saturating_sub(other.values),
+        }
+    }
+
+    /// Both together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes + other.bytes,
+            nodes: self.nodes + other.nodes,
+            values: self.values + other.values,
+        }
+    }
+}
+
+/// What the writer keeps in mind of the checkpoint under way.
+#[derive(Debug)]
+pub(crate) struct UnderWay {
+    /// The commit that it writes. Its pages are kept as if a reader saw them.
+    pub(crate) seq: u64,
+    /// Those of its pages that the newest root still reaches.
+    pub(crate) counts: Counts,
+    /// It has taken its places on file: no more need be reserved for it.
+    pub(crate) placed: bool,
+    /// Its pages that commits since have dropped: they get a place on file, and it is dropped as soon as it counts.
+    pub(crate) dropped: Vec<u32>,
+}
+
 /// The writer's state.
 #[derive(Debug)]
 pub(crate) struct Writer {
+    /// The newest commit, whether readers see it yet or not.
+    pub(crate) newest: Arc<Root>,
     pub(crate) descriptors: Descriptors,
     /// Those of them that have an image.
     retired: Vec<Retired>,
@@ -39,20 +103,18 @@ pub(crate) struct Writer {
     skipped: u32,
     /// The memory of the last transaction's pages, to be used again.
     pub(crate) spare_pages: TxnPages,
-    /// Commits to make before a checkpoint that was refused is tried again.
-    pub(crate) patience: u32,
-    /// Bytes of the delta pages that the newest root reaches.
-    pub(crate) delta_bytes: u64,
-    /// Pages that those of them will take that are nodes.
-    pub(crate) delta_pages: u64,
-    /// Pages that those will take that are large values.
-    pub(crate) value_pages: u64,
+    /// The delta pages that the newest root reaches, but for those of the checkpoint under way.
+    pub(crate) delta: Counts,
+    /// The checkpoint under way.
+    pub(crate) under_way: Option<UnderWay>,
+    /// No page of the delta was born earlier, but for those of the checkpoint under way.
+    pub(crate) first_birth: u64,
+    /// The number of the last checkpoint that was begun. One that was refused leaves its number unused.
+    pub(crate) begun: u64,
     /// Read at the first write.
     pub(crate) space: Option<FreeSpace>,
     /// Extents that commits since the last checkpoint refer to, by first page.
     pub(crate) early: BTreeMap<u64, Run>,
-    /// Made at the first commit that needs it.
-    pub(crate) wal: Option<Wal>,
     /// The newest meta.
     pub(crate) meta: Meta,
     /// The newest commit.
@@ -60,22 +122,22 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// The state after opening at `meta`.
-    pub(crate) fn new(meta: Meta) -> Self {
+    /// The state after opening at `meta`, whose root is `newest`.
+    pub(crate) fn new(meta: Meta, newest: Arc<Root>) -> Self {
         Self {
+            newest,
             descriptors: Descriptors::default(),
             retired: Vec::new(),
             homed: Vec::new(),
             retired_kept: 0,
             skipped: 0,
             spare_pages: TxnPages::default(),
-            patience: 0,
-            delta_bytes: 0,
-            delta_pages: 0,
-            value_pages: 0,
+            delta: Counts::default(),
+            under_way: None,
+            first_birth: meta.checkpoint,
+            begun: meta.checkpoint,
             space: None,
             early: BTreeMap::new(),
-            wal: None,
             seq: meta.seq,
             meta,
         }
@@ -86,13 +148,41 @@ impl Writer {
         self.space.as_mut().ok_or(Error::Internal("free space is used before it was read"))
     }
 
+    /// Bytes of the delta pages that the newest root reaches.
+    pub(crate) fn delta_bytes(&self) -> u64 {
+        self.delta.bytes + self.under_way.as_ref().map_or(0, |job| job.counts.bytes)
+    }
+
+    /// What the pages of these descriptors add up to.
+    pub(crate) fn sum(&self, ids: &[u32]) -> Counts {
+        let mut sum = Counts::default();
+        for &id in ids {
+            sum.add(self.descriptors.bytes(id), self.descriptors.places(id));
+        }
+        sum
+    }
+
+    /// The delta pages that have no place on file yet.
+    pub(crate) fn unplaced(&self) -> Counts {
+        match &self.under_way {
+            Some(job) if !job.placed => self.delta.plus(job.counts),
+            _ => self.delta,
+        }
+    }
+
     /// A delta page of an earlier commit is out of reach from commit `died` on.
-    pub(crate) fn retire(&mut self, slab_bytes: u64, id: u32, died: u64) {
+    pub(crate) fn retire(&mut self, id: u32, died: u64) {
         let born = self.descriptors.born.get(id as usize).copied().unwrap_or(0);
-        self.delta_bytes = self.delta_bytes.saturating_sub(slab_bytes);
-        match self.descriptors.places(id) {
-            1 => self.delta_pages = self.delta_pages.saturating_sub(1),
-            places => self.value_pages = self.value_pages.saturating_sub(places),
+        let (bytes, places) = (self.descriptors.bytes(id), self.descriptors.places(id));
+        match &mut self.under_way {
+            Some(job) if born <= job.seq => {
+                job.counts.subtract(bytes, places);
+                // What the very commit drops that is being written, it does not reach.
+                if died > job.seq {
+                    job.dropped.push(id);
+                }
+            }
+            _ => self.delta.subtract(bytes, places),
         }
         self.retired.push(Retired { id, born, died });
     }
@@ -103,20 +193,17 @@ impl Writer {
         self.homed.push(Retired { id, born, died: seq + 1 });
     }
 
-    /// What `dropped` means for the free space, once the commit is published: the next checkpoint is the first that
-    /// does not reach it.
-    pub(crate) fn drop_on_file(&mut self, dropped: &Dropped) -> Result<()> {
+    /// What `dropped` means for the free space, once the commit is made: checkpoint `cut_at` is the first that does not
+    /// reach it.
+    pub(crate) fn drop_on_file(&mut self, dropped: &Dropped, cut_at: u64) -> Result<()> {
         let page_size = self.meta.page_size;
-        let cut_at = self.meta.checkpoint + 1;
-        let early = &mut self.early;
         let space = self.space.as_mut().ok_or(Error::Internal("free space is used before it was read"))?;
         match *dropped {
             Dropped::Delta(_) => Ok(()),
-            Dropped::Page(page, birth) => space.drop_run(Run::new(page.get(), 1), birth, cut_at),
+            Dropped::Page(page, birth) => space.drop_run_at(Run::new(page.get(), 1), birth, cut_at, cut_at),
             Dropped::Extent(first, len, birth) => {
-                early.remove(&first.get());
                 let (header, data) = crate::extent::pages_for(len, page_size);
-                space.drop_run(Run::new(first.get(), header + data), birth, cut_at)
+                space.drop_run_at(Run::new(first.get(), header + data), birth, cut_at, cut_at)
             }
             Dropped::Subtree { root, level, extents } => {
                 let flags = u8::from(extents);
@@ -140,11 +227,14 @@ impl Writer {
         registry.collect();
         let mut live = Vec::new();
         registry.live(&mut |root| live.push(root.seq));
+        live.extend(self.under_way.as_ref().map(|job| job.seq));
         live.sort_unstable();
+        // Roots newer than this may yet be shown to readers, and with them all that any of them reaches.
+        let published = registry.current().seq;
         let ids = &mut self.descriptors.ids;
         let mut seen = |page: &Retired| {
             let first = live.partition_point(|seq| *seq < page.born);
-            let seen = live.get(first).is_some_and(|seq| *seq < page.died);
+            let seen = page.died > published || live.get(first).is_some_and(|seq| *seq < page.died);
             if !seen {
                 ids.free(slab, page.id);
             }
@@ -156,14 +246,22 @@ impl Writer {
         EpochGuard::enter().flush();
     }
 
-    /// Makes pages free that no live snapshot can see any more; returns them.
-    pub(crate) fn release_pages(&mut self, registry: &Registry<Root>) -> Result<Vec<Run>> {
+    /// Makes at most `max_runs` runs of pages free that nobody can see any more; returns them, and whether there are
+    /// more.
+    pub(crate) fn release_pages(
+        &mut self,
+        registry: &Registry<Root>,
+        group: &Group,
+        max_runs: usize,
+    ) -> Result<(Vec<Run>, bool)> {
         registry.collect();
         let mut bases = Vec::new();
+        // First those who will be shown, then those who are: a root that moves from here to there is found once.
+        group.pending_bases(&mut bases);
         registry.live(&mut |root| bases.push(root.base));
         bases.sort_unstable();
         bases.dedup();
         let durable = self.meta.checkpoint;
-        self.space()?.release(durable, &bases)
+        self.space()?.release(durable, &bases, max_runs)
     }
 }

@@ -28,6 +28,17 @@ impl Batch {
         (self.used as u64 + bytes).div_ceil(PAYLOAD as u64)
     }
 
+    /// Takes the memory at once that `bytes` more of the stream need.
+    pub(super) fn reserve(&mut self, bytes: u64) {
+        let sectors = self.sectors_with(bytes) - self.sectors();
+        self.sectors.reserve(sectors as usize * SECTOR);
+    }
+
+    /// All sectors, for those that have been sealed.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.sectors
+    }
+
     /// Adds to the stream.
     pub(super) fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {

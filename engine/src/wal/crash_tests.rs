@@ -3,9 +3,11 @@
 
 use super::sim::{Random, SimFile, SimFs};
 use super::*;
+use crate::error::Result;
 use proptest::prelude::*;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 const ID: u64 = 77;
 
@@ -26,6 +28,8 @@ struct Moment {
     ops: usize,
     /// All records before this one are acknowledged as durable.
     acked: u64,
+    /// All records before this one survive the process.
+    handed: u64,
     /// The meta pages of which one is found after a crash.
     metas: Vec<Meta>,
 }
@@ -33,6 +37,9 @@ struct Moment {
 /// A database as the log sees one: records with numbers from 0, and meta pages.
 struct World {
     wal: Wal,
+    method: SyncMethod,
+    /// A sync under way, and its result if it has run.
+    pending: Option<(PendingSync, Option<Result<()>>)>,
     file: Arc<SimFile>,
     /// What the file held when it was opened.
     base: Vec<u8>,
@@ -43,13 +50,15 @@ struct World {
 }
 
 impl World {
-    fn new(bytes: u64, max: u64) -> Self {
+    fn new(bytes: u64, max: u64, method: SyncMethod) -> Self {
         let fs = SimFs::default();
         let mut wal = Wal::create(&fs, &path(), ID, bytes, max).unwrap();
+        wal.set_sync_method(method);
         let file = fs.file(&path());
         let meta = Meta { start: wal.position().unwrap(), next_seq: 0 };
-        let moments = vec![Moment { ops: file.op_count(), acked: 0, metas: vec![meta] }];
-        Self { wal, base: Vec::new(), file, records: Vec::new(), moments, written: 0 }
+        let moments = vec![Moment { ops: file.op_count(), acked: 0, handed: 0, metas: vec![meta] }];
+        let (base, records) = (Vec::new(), Vec::new());
+        Self { wal, method, pending: None, base, file, records, moments, written: 0 }
     }
 
     fn now(&self) -> &Moment {
@@ -57,7 +66,9 @@ impl World {
     }
 
     fn remember(&mut self, acked: u64, metas: Vec<Meta>) {
-        self.moments.push(Moment { ops: self.file.op_count(), acked, metas });
+        let handed = self.wal.handed_over().map_or(0, |seq| seq + 1).max(self.now().handed);
+        assert!(handed <= self.records.len() as u64);
+        self.moments.push(Moment { ops: self.file.op_count(), acked, handed, metas });
     }
 
     /// Appends a record of `len` bytes; a checkpoint makes room if there is none.
@@ -71,16 +82,50 @@ impl World {
             self.checkpoint();
             outcome = self.wal.append(seq, &[&record]).unwrap();
         }
+        if outcome == Appended::Full && self.pending.is_some() {
+            // What a sync under way writes takes room until it ends.
+            self.end_sync();
+            outcome = self.wal.append(seq, &[&record]).unwrap();
+        }
         assert_eq!(outcome == Appended::Yes, len as u64 <= self.wal.max_record_len());
         if outcome == Appended::Yes {
             self.records.push(record);
         }
     }
 
+    fn write(&mut self) {
+        self.wal.write().unwrap();
+        self.remember(self.now().acked, self.now().metas.clone());
+    }
+
+    fn begin_sync(&mut self) {
+        if self.pending.is_none() {
+            self.pending = Some((self.wal.begin_sync().unwrap(), None));
+            self.remember(self.now().acked, self.now().metas.clone());
+        }
+    }
+
+    fn run_sync(&mut self) {
+        if let Some((pending, result @ None)) = &mut self.pending {
+            *result = Some(pending.run());
+        }
+    }
+
+    fn end_sync(&mut self) {
+        self.run_sync();
+        let Some((pending, Some(result))) = self.pending.take() else { return };
+        let durable = pending.last_seq().map_or(0, |seq| seq + 1);
+        // So that either method is found faster now and then.
+        let took = Duration::from_micros(Random::new(self.written).below(100) as u64);
+        self.wal.end_sync(pending, result, Some(took)).unwrap();
+        self.remember(durable.max(self.now().acked), self.now().metas.clone());
+    }
+
     fn sync(&mut self) {
-        self.wal.sync().unwrap();
-        let metas = self.now().metas.clone();
-        self.remember(self.records.len() as u64, metas);
+        self.end_sync();
+        self.begin_sync();
+        self.end_sync();
+        assert!(self.now().acked == self.records.len() as u64 || self.wal.last_seq.is_none());
     }
 
     /// A meta page is being written that states the present position.
@@ -127,26 +172,30 @@ impl World {
         });
         let recovered = recovered.unwrap_or_else(|e| panic!("{e}; {moment:?}"));
         assert!(end >= moment.acked, "records up to {} were acknowledged, {end} found", moment.acked);
+        // What only the process forgets.
+        assert!(favour != 1 || end >= moment.handed, "{end} found of {}", moment.handed);
         self.records.truncate(end as usize);
         self.wal = recovered.wal;
+        self.wal.set_sync_method(self.method);
+        self.pending = None;
         self.file = fs.file(&path());
         self.base = bytes;
         // What an open has shown stays: it counts as acknowledged from here on.
-        self.moments = vec![Moment { ops: 0, acked: end, metas: vec![meta] }];
+        self.moments = vec![Moment { ops: 0, acked: end, handed: end, metas: vec![meta] }];
     }
 }
 
 /// Runs `script` on a fresh world, crashes it behind every operation in several ways, and goes on from there with
 /// crashes in and after recovery.
-fn crash_everywhere(bytes: u64, max: u64, script: &dyn Fn(&mut World)) -> usize {
-    let mut whole = World::new(bytes, max);
+fn crash_everywhere(bytes: u64, max: u64, method: SyncMethod, script: &dyn Fn(&mut World)) -> usize {
+    let mut whole = World::new(bytes, max, method);
     let first = whole.file.op_count();
     script(&mut whole);
     let last = whole.file.op_count();
     for upto in first..=last {
         for seed in 0..24 {
             let mut random = Random::new(seed * 1000 + upto as u64);
-            let mut world = World::new(bytes, max);
+            let mut world = World::new(bytes, max, method);
             script(&mut world);
             world.crash(upto, &mut random);
             // Again, in the midst of recovery: it has written nothing that counts.
@@ -163,7 +212,7 @@ fn crash_everywhere(bytes: u64, max: u64, script: &dyn Fn(&mut World)) -> usize 
             // And among records appended afterwards, which survivors beyond the cut might seem to continue.
             for len in [300, 900, 20, 1500] {
                 world.append(len);
-                world.wal.write().unwrap();
+                world.write();
             }
             let count = world.file.op_count();
             world.crash(count - random.below(4.min(count)), &mut random);
@@ -174,40 +223,77 @@ fn crash_everywhere(bytes: u64, max: u64, script: &dyn Fn(&mut World)) -> usize 
 
 #[test]
 fn a_crash_behind_any_write_loses_nothing_acknowledged() {
-    let ops = crash_everywhere(1 << 12, 1 << 12, &|world| {
-        for round in 0..6 {
-            for len in [10, 700, 0, 430] {
-                world.append(len + round * 50);
-                if len != 0 {
-                    world.wal.write().unwrap();
+    for method in [SyncMethod::Fdatasync, SyncMethod::Dsync] {
+        let ops = crash_everywhere(1 << 12, 1 << 12, method, &|world| {
+            for round in 0..6 {
+                for len in [10, 700, 0, 430] {
+                    world.append(len + round * 50);
+                    if len != 0 && round % 3 != 2 {
+                        world.write();
+                    }
                 }
+                world.sync();
+                world.append(60 + round * 100);
+                world.sync();
+                world.begin_checkpoint();
+                world.append(60);
+                world.write();
+                world.end_checkpoint();
             }
-            world.sync();
-            world.begin_checkpoint();
-            world.append(60);
-            world.wal.write().unwrap();
-            world.end_checkpoint();
-        }
-    });
-    assert!(ops >= 30, "{ops} operations");
+            assert_eq!(world.wal.stats().dsyncs > 3, method == SyncMethod::Dsync);
+        });
+        assert!(ops >= 30, "{ops} operations");
+    }
+}
+
+#[test]
+fn a_crash_around_a_sync_that_is_late_loses_nothing_acknowledged() {
+    for method in [SyncMethod::Fdatasync, SyncMethod::Dsync] {
+        let ops = crash_everywhere(1 << 12, 1 << 12, method, &|world| {
+            for round in 0..7 {
+                world.append(300 + round * 90);
+                world.begin_sync();
+                world.append(200);
+                world.write();
+                if round % 2 == 0 {
+                    world.checkpoint();
+                }
+                world.append(500);
+                if round % 3 == 0 {
+                    world.write();
+                }
+                world.end_sync();
+                world.sync();
+            }
+        });
+        assert!(ops >= 25, "{ops} operations");
+    }
 }
 
 #[test]
 fn a_crash_in_the_midst_of_growth_loses_nothing_acknowledged() {
-    let ops = crash_everywhere(1 << 12, 1 << 14, &|world| {
-        for round in 0..10 {
-            world.append(400);
-            world.append(300 + round * 30);
-            world.wal.write().unwrap();
-            if round % 2 == 0 {
-                world.sync();
+    for method in [SyncMethod::Fdatasync, SyncMethod::Dsync] {
+        let ops = crash_everywhere(1 << 12, 1 << 14, method, &|world| {
+            for round in 0..10 {
+                world.append(400);
+                world.append(300 + round * 30);
+                if round % 4 != 0 {
+                    world.write();
+                }
+                if round % 2 == 0 {
+                    world.begin_sync();
+                }
+                if round == 7 {
+                    world.end_sync();
+                }
             }
-        }
-        world.append(9000);
-        world.sync();
-        assert_eq!(world.wal.stats().growths, 2);
-    });
-    assert!(ops > 20, "{ops} operations");
+            world.append(9000);
+            world.end_sync();
+            world.sync();
+            assert_eq!(world.wal.stats().growths, 2);
+        });
+        assert!(ops > 20, "{ops} operations");
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -215,6 +301,9 @@ enum Step {
     Append(usize),
     Write,
     Sync,
+    BeginSync,
+    RunSync,
+    EndSync,
     BeginCheckpoint,
     EndCheckpoint,
     Crash { seed: u64, back: usize },
@@ -225,6 +314,9 @@ fn step() -> impl Strategy<Value = Step> {
         8 => prop_oneof![3 => 0usize..600, 1 => 0usize..4000].prop_map(Step::Append),
         3 => Just(Step::Write),
         3 => Just(Step::Sync),
+        2 => Just(Step::BeginSync),
+        2 => Just(Step::RunSync),
+        1 => Just(Step::EndSync),
         1 => Just(Step::BeginCheckpoint),
         1 => Just(Step::EndCheckpoint),
         2 => (any::<u64>(), 0usize..12).prop_map(|(seed, back)| Step::Crash { seed, back }),
@@ -236,16 +328,20 @@ proptest! {
 
     #[test]
     fn any_history_with_any_crashes_keeps_what_it_must(
+        method in prop_oneof![Just(SyncMethod::Fdatasync), Just(SyncMethod::Dsync), Just(SyncMethod::Auto)],
         initial in prop_oneof![Just(1u64 << 12), Just(1u64 << 13)],
         steps in proptest::collection::vec(step(), 1..120),
     ) {
-        let mut world = World::new(initial, 1 << 15);
+        let mut world = World::new(initial, 1 << 15, method);
         let created = world.file.op_count();
         let mut first = created;
         for step in steps {
             match step {
                 Step::Append(len) => world.append(len),
-                Step::Write => world.wal.write().unwrap(),
+                Step::Write => world.write(),
+                Step::BeginSync => world.begin_sync(),
+                Step::RunSync => world.run_sync(),
+                Step::EndSync => world.end_sync(),
                 Step::Sync => world.sync(),
                 Step::BeginCheckpoint if world.now().metas.len() == 1 => world.begin_checkpoint(),
                 Step::BeginCheckpoint => {}

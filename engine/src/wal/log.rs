@@ -2,16 +2,20 @@
 #![forbid(unsafe_code)]
 
 use super::batch::Batch;
+use super::choice::{Choice, SyncMethod};
 use super::create::{create_file, write_heads, write_unused};
 #[cfg(test)]
 use super::format::PAYLOAD;
 use super::format::{BACK_UNKNOWN, RECORD_HEADER, RecordHeader, SECTOR, chain_seed};
+use super::pending::UnderWay;
 use super::position::{END_MAX, FIRST, LogStart, Position, Ring};
 use crate::error::{Error, Result};
 use bifold_page_source::{File, FileSystem};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+
+const OUTSIDE: &str = "the log was retired to a place outside its live part";
 
 /// What became of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,8 +38,10 @@ pub(crate) struct WalStats {
     pub(crate) sectors: u64,
     /// Write calls to the ring.
     pub(crate) writes: u64,
-    /// Syncs completed.
+    /// Syncs completed, those apart that had nothing to do.
     pub(crate) syncs: u64,
+    /// How many of them were durable writes.
+    pub(crate) dsyncs: u64,
     /// How often the ring was lengthened.
     pub(crate) growths: u64,
 }
@@ -51,29 +57,6 @@ pub(super) enum Mode {
     ReadOnly,
 }
 
-/// A sync of everything appended before it was begun. Run it where no lock is held, then tell
-/// [`Wal::end_sync`].
-#[derive(Clone, Debug)]
-#[must_use]
-pub(crate) struct PendingSync {
-    file: Arc<dyn File>,
-    /// The last record it covers; `None` if there is none since the log was opened.
-    #[cfg(test)]
-    pub(crate) last_seq: Option<u64>,
-    /// Sectors written when it was begun.
-    written: u64,
-}
-
-impl PendingSync {
-    /// Makes the records durable.
-    ///
-    /// # Errors
-    /// [`Error::Io`]: whether they are durable is then unknown, and it must not be tried again.
-    pub(crate) fn run(&self) -> Result<()> {
-        self.file.sync().map_err(|e| Error::io("sync", 0, e))
-    }
-}
-
 /// An open log.
 #[derive(Debug)]
 pub(crate) struct Wal {
@@ -82,7 +65,8 @@ pub(crate) struct Wal {
     pub(super) ring: Ring,
     /// How far the ring may grow.
     pub(super) limit: Ring,
-    /// Where the live part begins. Never at the ring's end.
+    /// Where the live part begins. Never at the ring's end. While a durable write is under way, its sectors are part
+    /// of it.
     pub(super) start: Position,
     /// Where the next sector is written.
     pub(super) at: Position,
@@ -92,12 +76,19 @@ pub(crate) struct Wal {
     pub(super) chain: u64,
     pub(super) last_seq: Option<u64>,
     pub(super) mode: Mode,
-    batch: Batch,
-    /// Sectors written since the log was opened, and how many of them a completed sync covers.
-    written: u64,
-    durable: u64,
+    pub(super) batch: Batch,
+    /// An empty batch, for its memory.
+    pub(super) spare: Batch,
+    /// Sectors taken from the buffer since the log was opened, to be written at once or by a sync that is under way,
+    /// and how many of them a completed sync covers.
+    pub(super) taken: u64,
+    pub(super) durable: u64,
+    pub(super) choice: Choice,
+    pub(super) under_way: Option<UnderWay>,
+    /// The last record that, with all before it, is with the operating system.
+    pub(super) handed_over: Option<u64>,
     poisoned: Option<Arc<Error>>,
-    stats: WalStats,
+    pub(super) stats: WalStats,
 }
 
 impl Wal {
@@ -144,8 +135,12 @@ impl Wal {
             last_seq: None,
             mode,
             batch: Batch::default(),
-            written: 0,
+            spare: Batch::default(),
+            taken: 0,
             durable: 0,
+            choice: Choice::new(SyncMethod::Auto),
+            under_way: None,
+            handed_over: None,
             poisoned: None,
             stats: WalStats::default(),
         }
@@ -185,6 +180,7 @@ impl Wal {
             return Ok(Appended::Full);
         }
         let header = RecordHeader::commit(len, seq, self.chain, payload);
+        self.batch.reserve(RECORD_HEADER as u64 + u64::from(len));
         self.batch.push(&header.encode());
         for part in payload {
             self.batch.push(part);
@@ -197,69 +193,38 @@ impl Wal {
     }
 
     /// Hands the buffer's records to the operating system, with one call, or two around the ring's end. They
-    /// survive the process from then on, but not the system.
+    /// survive the process, but not the system, from then on, or, if a sync is under way that writes the records
+    /// before them itself, from its end on: see [`handed_over`](Self::handed_over).
     ///
     /// # Errors
     /// [`Error::Io`], and [`Error::Poisoned`] ever after: which of the records will be found is unknown.
     pub(crate) fn write(&mut self) -> Result<()> {
-        if let Some(error) = &self.poisoned {
-            return Err(Error::Poisoned(error.clone()));
-        }
+        self.check_poison()?;
         let total = self.batch.sectors();
         let mut done = 0;
         while done < total {
-            self.at = self.ring.wrapped(self.at).ok_or(Error::Internal("the log has no laps left"))?;
+            self.settle()?;
             let count = (total - done).min(self.ring.end - self.at.sector);
-            let since_durable = (self.written - self.durable).min(u64::from(BACK_UNKNOWN));
+            let since_durable = (self.taken - self.durable).min(u64::from(BACK_UNKNOWN));
             let bytes = self.batch.seal(self.log_id, done, count, self.at, since_durable);
             let offset = self.at.sector * SECTOR as u64;
             let result = self.file.write_at(bytes, offset);
-            self.stats.writes += 1;
             self.poison_on(result.map_err(|e| Error::io("write", offset, e)))?;
-            self.at.sector += count;
-            self.live += count;
-            self.written += count;
-            self.stats.sectors += count;
+            self.advance(count);
             done += count;
         }
         self.batch.clear();
+        match &mut self.under_way {
+            Some(UnderWay { writes_from: Some(_), handed, .. }) => *handed = self.last_seq.max(*handed),
+            _ => self.handed_over = self.last_seq.max(self.handed_over),
+        }
         Ok(())
     }
 
-    /// Writes the buffer and makes everything appended so far durable.
-    ///
-    /// # Errors
-    /// [`Error::Io`], and [`Error::Poisoned`] ever after: whether the records are durable is unknown.
-    pub(crate) fn sync(&mut self) -> Result<()> {
-        let pending = self.begin_sync()?;
-        let result = pending.run();
-        self.end_sync(&pending, result)
-    }
-
-    /// Writes the buffer, and returns the sync that makes everything appended so far durable. Records may be
-    /// appended and written while it runs.
-    ///
-    /// # Errors
-    /// As [`write`](Self::write).
-    pub(crate) fn begin_sync(&mut self) -> Result<PendingSync> {
-        self.write()?;
-        Ok(PendingSync {
-            file: self.file.clone(),
-            #[cfg(test)]
-            last_seq: self.last_seq,
-            written: self.written,
-        })
-    }
-
-    /// Takes note of how a sync went, and returns it. Several may be under way.
-    ///
-    /// # Errors
-    /// That of the sync; then [`Error::Poisoned`] ever after.
-    pub(crate) fn end_sync(&mut self, pending: &PendingSync, result: Result<()>) -> Result<()> {
-        self.poison_on(result)?;
-        self.durable = self.durable.max(pending.written);
-        self.stats.syncs += 1;
-        Ok(())
+    /// The last record that, with all before it, has been handed to the operating system, so that it survives the
+    /// process; `None` if there is none since the log was opened.
+    pub(crate) fn handed_over(&self) -> Option<u64> {
+        self.handed_over
     }
 
     /// Where the next record will lie: what the meta page of a checkpoint states that holds everything appended so
@@ -270,32 +235,52 @@ impl Wal {
     pub(crate) fn position(&mut self) -> Result<LogStart> {
         self.write()?;
         // Settled here: a position at the ring's end would mean another place once the ring has grown.
-        self.at = self.ring.wrapped(self.at).ok_or(Error::Internal("the log has no laps left"))?;
+        self.settle()?;
         let Position { lap, sector } = self.at;
         Ok(LogStart { log_id: self.log_id, lap, sector, chain: self.chain })
     }
 
     /// Gives back everything before `start`: a meta page that states it is durable. After a recovery, this is what
-    /// allows to append.
+    /// allows to append. The sectors that a sync under way writes itself, and those behind them, are given back when
+    /// it ends.
     ///
     /// # Errors
     /// [`Error::Internal`] if it is no position of the log's live part.
     pub(crate) fn retire_to(&mut self, start: &LogStart) -> Result<()> {
         let position = Position { lap: start.lap, sector: start.sector };
+        let held = match self.under_way.as_ref().and_then(|sync| sync.writes_from) {
+            Some(from) => {
+                let before = self.ring.distance(self.start, from);
+                Some((from, before.ok_or(Error::Internal("a sync under way lies outside the live part"))?))
+            }
+            None => None,
+        };
         let freed = self.ring.distance(self.start, position).filter(|&freed| freed <= self.live);
         let freed = freed.filter(|_| start.log_id == self.log_id && start.sector < self.ring.end);
-        let Some(freed) = freed else {
-            return Err(Error::Internal("the log was retired to a place outside its live part"));
-        };
-        self.start = position;
-        self.live -= freed;
-        if self.live == 0 {
+        let freed = freed.ok_or(Error::Internal(OUTSIDE))?;
+        let empty = freed == self.live && self.batch.sectors() == 0;
+        match (held, &mut self.under_way) {
+            (Some((from, before)), Some(sync)) if before < freed => {
+                sync.retire_to = Some(position);
+                self.free_to(from)?;
+            }
+            _ => self.free_to(position)?,
+        }
+        if empty {
             // What the checkpoint holds may reach beyond the last record: a commit too large for the log has none.
             self.last_seq = None;
         }
         if self.mode == Mode::Recovered {
             self.mode = Mode::Open;
         }
+        Ok(())
+    }
+
+    /// Lets the live part begin at `position`, which lies in it.
+    pub(super) fn free_to(&mut self, position: Position) -> Result<()> {
+        let freed = self.ring.distance(self.start, position).filter(|&freed| freed <= self.live);
+        self.live -= freed.ok_or(Error::Internal(OUTSIDE))?;
+        self.start = position;
         Ok(())
     }
 
@@ -337,17 +322,34 @@ impl Wal {
     }
 
     fn check_writable(&self) -> Result<()> {
-        match (&self.poisoned, self.mode) {
-            (Some(error), _) => Err(Error::Poisoned(error.clone())),
-            (None, Mode::Open) => Ok(()),
-            (None, Mode::Recovered) => {
-                Err(Error::Internal("the recovered log's position is not durable yet"))
-            }
-            (None, Mode::ReadOnly) => Err(Error::ReadOnly),
+        self.check_poison()?;
+        match self.mode {
+            Mode::Open => Ok(()),
+            Mode::Recovered => Err(Error::Internal("the recovered log's position is not durable yet")),
+            Mode::ReadOnly => Err(Error::ReadOnly),
         }
     }
 
-    fn poison_on(&mut self, result: Result<()>) -> Result<()> {
+    pub(super) fn check_poison(&self) -> Result<()> {
+        self.poisoned.as_ref().map_or(Ok(()), |error| Err(Error::Poisoned(error.clone())))
+    }
+
+    /// Turns the ring's end, if the writer stands there, into its beginning in the next lap.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        self.at = self.ring.wrapped(self.at).ok_or(Error::Internal("the log has no laps left"))?;
+        Ok(())
+    }
+
+    /// Takes note of `count` sectors taken from the buffer in one piece.
+    pub(super) fn advance(&mut self, count: u64) {
+        self.at.sector += count;
+        self.live += count;
+        self.taken += count;
+        self.stats.writes += 1;
+        self.stats.sectors += count;
+    }
+
+    pub(super) fn poison_on(&mut self, result: Result<()>) -> Result<()> {
         if let Err(error) = &result {
             self.poisoned.get_or_insert_with(|| Arc::new(error.clone()));
         }

@@ -22,6 +22,11 @@
 //!   names it. Until then nothing refers to it.
 //! - *Between two syncs*: the stream ends at the first sector that was lost. All that was acknowledged lies before
 //!   it, as a sync covers all that was written before it began.
+//! - *While a sync writes its records itself*: some of its sectors are there, in any order, and sectors behind it may
+//!   be, which say that nothing since its beginning was durable when they were written. So the stream ends in it,
+//!   and what lies behind was not acknowledged in any way: not as durable, and not as handed over. Nor are its
+//!   sectors given to later records before it has ended, even if a checkpoint makes them superfluous: it would
+//!   write over them.
 //! - *While the log grows*: the new sectors are durable before a head names them, both heads are before a record
 //!   lies there. If the heads differ, no record lies in the difference, and the larger one is right about the file.
 //! - *During recovery*: it reads what is durable (it syncs first and reads past the page cache), and writes nothing
@@ -36,20 +41,27 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod choice;
 mod create;
 mod format;
 mod log;
+mod pending;
 mod position;
 mod reader;
 mod records;
 mod recover;
+mod sync;
 
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
 mod sim;
 #[cfg(test)]
+mod sync_tests;
+#[cfg(test)]
 mod tests;
 
+pub use choice::SyncMethod;
 pub(crate) use log::{Appended, Wal};
+pub(crate) use pending::PendingSync;
 pub(crate) use position::LogStart;

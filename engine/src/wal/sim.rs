@@ -1,14 +1,15 @@
 //! A file system in memory that remembers every write, for crash tests of the log.
 //!
 //! Its crash model: a sector of 512 bytes holds its value at the last completed sync or after any one of the later
-//! writes to it, each sector for itself; the length is any the file has had since that sync. Names are durable at
-//! once: what the log does about names is tested by the order of calls.
+//! writes to it, each sector for itself; the length is any the file has had since that sync. A durable write is a
+//! write and then a sync of its own sectors; between the two it is in flight. Names are durable at once: what the
+//! log does about names is tested by the order of calls.
 #![forbid(unsafe_code)]
 
 use super::format::SECTOR;
 use bifold_page_source::{Access, DirectFile, File, FileIdentity, FileSystem, LockKind};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -17,9 +18,14 @@ use std::sync::Arc;
 /// What was done to a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Op {
-    Write { offset: u64, bytes: Vec<u8> },
+    Write {
+        offset: u64,
+        bytes: Vec<u8>,
+    },
     Len(u64),
     Sync,
+    /// A sync of the sectors that the write before it has written.
+    SyncOfWrite,
 }
 
 /// Which call fails, and how; all after it fail too.
@@ -27,7 +33,7 @@ pub(super) enum Op {
 pub(super) enum Fault {
     /// The write so many writes from now, which writes so many sectors before it fails.
     Write { after: usize, sectors: usize },
-    /// The sync so many syncs from now.
+    /// The sync so many syncs from now, those of durable writes included.
     Sync { after: usize },
 }
 
@@ -55,6 +61,23 @@ fn put(bytes: &mut Vec<u8>, offset: usize, new: &[u8]) {
         bytes.resize(offset + new.len(), 0);
     }
     bytes[offset..offset + new.len()].copy_from_slice(new);
+}
+
+/// The sectors of a write, each with its place.
+fn sectors(offset: u64, bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    bytes.chunks(SECTOR).enumerate().map(move |(index, sector)| (offset as usize + index * SECTOR, sector))
+}
+
+impl State {
+    /// What a sync does before it counts.
+    fn try_sync(&mut self) -> io::Result<()> {
+        match &mut self.fault {
+            Some(Fault::Sync { after: 0 }) => return Err(broken()),
+            Some(Fault::Sync { after }) => *after -= 1,
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 impl SimFile {
@@ -92,32 +115,40 @@ impl SimFile {
         choose: &mut dyn FnMut(usize) -> usize,
     ) -> Vec<u8> {
         let ops = &self.0.lock().ops[..upto];
-        let synced = ops.iter().rposition(|op| *op == Op::Sync).map_or(0, |at| at + 1);
         let mut bytes = base.to_vec();
-        for op in &ops[..synced] {
-            match op {
-                Op::Write { offset, bytes: new } => put(&mut bytes, *offset as usize, new),
-                Op::Len(len) => bytes.resize(*len as usize, 0),
-                Op::Sync => {}
-            }
-        }
         let mut lens = vec![bytes.len()];
-        let mut pending: HashMap<usize, Vec<&[u8]>> = HashMap::new();
-        for op in &ops[synced..] {
+        let mut pending: BTreeMap<usize, Vec<&[u8]>> = BTreeMap::new();
+        for (index, op) in ops.iter().enumerate() {
             match op {
                 Op::Write { offset, bytes: new } => {
                     assert!(offset.is_multiple_of(SECTOR as u64) && new.len().is_multiple_of(SECTOR));
-                    for (index, sector) in new.chunks(SECTOR).enumerate() {
-                        pending.entry(*offset as usize + index * SECTOR).or_default().push(sector);
+                    for (at, sector) in sectors(*offset, new) {
+                        pending.entry(at).or_default().push(sector);
                     }
                     lens.push((*offset as usize + new.len()).max(lens[lens.len() - 1]));
                 }
                 Op::Len(len) => lens.push(*len as usize),
-                Op::Sync => {}
+                Op::Sync => {
+                    for (at, versions) in std::mem::take(&mut pending) {
+                        put(&mut bytes, at, versions[versions.len() - 1]);
+                    }
+                    lens.drain(..lens.len() - 1);
+                }
+                Op::SyncOfWrite => {
+                    let Op::Write { offset, bytes: new } = &ops[index - 1] else {
+                        panic!("no write before it")
+                    };
+                    for (at, sector) in sectors(*offset, new) {
+                        pending.remove(&at);
+                        put(&mut bytes, at, sector);
+                    }
+                    assert!(
+                        lens.iter().all(|len| *len >= *offset as usize + new.len()),
+                        "the log never extends so"
+                    );
+                }
             }
         }
-        let mut pending: Vec<_> = pending.into_iter().collect();
-        pending.sort_unstable_by_key(|&(at, _)| at);
         for (at, versions) in pending {
             let chosen = choose(versions.len() + 1);
             if chosen > 0 {
@@ -161,12 +192,16 @@ impl File for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.0.lock();
-        match &mut state.fault {
-            Some(Fault::Sync { after: 0 }) => return Err(broken()),
-            Some(Fault::Sync { after }) => *after -= 1,
-            _ => {}
-        }
+        state.try_sync()?;
         state.ops.push(Op::Sync);
+        Ok(())
+    }
+
+    fn write_at_durably(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.write_at(buf, offset)?;
+        let mut state = self.0.lock();
+        state.try_sync()?;
+        state.ops.push(Op::SyncOfWrite);
         Ok(())
     }
 

@@ -16,14 +16,14 @@ fn path() -> PathBuf {
     PathBuf::from("db.log")
 }
 
-fn new_log(bytes: u64, max: u64) -> (SimFs, Wal, Arc<SimFile>) {
+pub(super) fn new_log(bytes: u64, max: u64) -> (SimFs, Wal, Arc<SimFile>) {
     let fs = SimFs::default();
     let wal = Wal::create(&fs, &path(), ID, bytes, max).unwrap();
     let file = fs.file(&path());
     (fs, wal, file)
 }
 
-fn payload(seq: u64, len: usize) -> Vec<u8> {
+pub(super) fn payload(seq: u64, len: usize) -> Vec<u8> {
     (0..len).map(|i| (seq as usize * 31 + i * 7 + (i >> 8)) as u8 | 1).collect()
 }
 
@@ -33,11 +33,11 @@ fn add(wal: &mut Wal, seq: u64, len: usize) -> Appended {
     wal.append(seq, &[a, &[], b]).unwrap()
 }
 
-fn must_add(wal: &mut Wal, seq: u64, len: usize) {
+pub(super) fn must_add(wal: &mut Wal, seq: u64, len: usize) {
     assert_eq!(add(wal, seq, len), Appended::Yes, "record {seq} of {len} bytes");
 }
 
-type Found = Vec<(u64, Vec<u8>)>;
+pub(super) type Found = Vec<(u64, Vec<u8>)>;
 
 fn read(
     fs: &dyn FileSystem,
@@ -55,12 +55,12 @@ fn read(
     Ok((recovered, found))
 }
 
-fn find(bytes: &[u8], start: &LogStart) -> Result<Found> {
+pub(super) fn find(bytes: &[u8], start: &LogStart) -> Result<Found> {
     let fs = SimFs::with_file(&path(), bytes.to_vec());
     read(&fs, &path(), start, true).map(|(_, found)| found)
 }
 
-fn expect(records: &[(u64, usize)]) -> Found {
+pub(super) fn expect(records: &[(u64, usize)]) -> Found {
     records.iter().map(|&(seq, len)| (seq, payload(seq, len))).collect()
 }
 
@@ -307,25 +307,6 @@ fn misuse_is_an_error() {
         assert!(matches!(wal.retire_to(&bad), Err(Error::Internal(_))), "{bad:?}");
     }
     wal.retire_to(&good).unwrap();
-}
-
-#[test]
-fn records_may_be_appended_while_a_sync_runs() {
-    let (_, mut wal, file) = new_log(16 * KIB, 16 * KIB);
-    let start = wal.position().unwrap();
-    must_add(&mut wal, 1, 10);
-    let first = wal.begin_sync().unwrap();
-    must_add(&mut wal, 2, 10);
-    let second = wal.begin_sync().unwrap();
-    must_add(&mut wal, 3, 10);
-    assert_eq!((first.last_seq, second.last_seq), (Some(1), Some(2)));
-    for pending in [second, first] {
-        let result = pending.run();
-        wal.end_sync(&pending, result).unwrap();
-    }
-    assert_eq!(find(&file.bytes(), &start).unwrap(), expect(&[(1, 10), (2, 10)]), "the third is in memory");
-    wal.write().unwrap();
-    assert_eq!(find(&file.bytes(), &start).unwrap().len(), 3);
 }
 
 #[test]

@@ -9,9 +9,30 @@ pub(crate) mod run;
 pub(crate) mod syncs;
 pub(crate) mod verify;
 
+use bifold::testing::Stepper;
 use bifold::{Builder, Db, PageSource};
 use bifold_page_source::{FileSystem, MemSource};
+use std::cell::RefCell;
 use std::sync::Arc;
+
+thread_local! {
+    static STEPPER: RefCell<Stepper> = RefCell::new(Stepper::at_once());
+}
+
+/// What does the background work of databases that this thread opens: at once, unless [`step_by_hand`] was called.
+pub(crate) fn stepper() -> Stepper {
+    STEPPER.with_borrow(Stepper::clone)
+}
+
+/// From now on background work of databases that this thread opens waits for the test to step it.
+pub(crate) fn step_by_hand() {
+    STEPPER.set(Stepper::new());
+}
+
+/// From now on it is done at once again.
+pub(crate) fn step_at_once() {
+    STEPPER.set(Stepper::at_once());
+}
 
 /// Where the database of a test in memory lies.
 pub(crate) const DB: &str = "/db";
@@ -61,13 +82,14 @@ impl Setup {
         self.plain_builder().file_system(fs)
     }
 
-    /// For a database on disk.
+    /// For a database on disk. Background work is done at once by whoever calls for it, so that runs are deterministic.
     pub(crate) fn plain_builder<S: TestSource>(self) -> Builder<S> {
         Db::<S>::builder()
             .page_size(self.page)
             .delta_size(self.delta)
             .log_size(self.log)
             .file_id(7)
+            .background(stepper())
             .backend(S::options())
     }
 }

@@ -2,12 +2,13 @@
 //! the files, at sizes at which it happens often.
 
 use super::model::{Change, State, after, difference};
-use super::{DB, Setup, TestSource};
-use bifold::{Db, Error, ReadTxn};
+use super::{DB, Setup, TestSource, stepper};
+use bifold::{CommitTicket, Db, Durability, Error, ReadTxn};
 use bifold_page_source::testing::pages::Rng;
 use bifold_page_source::testing::{Image, Op, RecordingFs};
 use bifold_page_source::{Access, FileSystem, MemFs};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A commit was begun: its number.
 pub(crate) const STARTED: &str = "started";
@@ -22,7 +23,15 @@ pub(crate) const CLOSED: &str = "closed";
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Commit(Vec<Change>),
-    /// The same, and then dropped without a commit.
+    /// Commits with this durability and does not wait.
+    CommitAs(Vec<Change>, Durability),
+    /// Makes all commits durable.
+    Sync,
+    /// Does so many steps of background work.
+    Background(u64),
+    /// Moves the clock by so many milliseconds.
+    Wait(u64),
+    /// Makes changes, and drops them without a commit.
     Abort(Vec<Change>),
     /// Commits the first changes; the second are made after a savepoint and rolled back.
     Rollback(Vec<Change>, Vec<Change>),
@@ -100,6 +109,34 @@ pub(crate) fn script(commits: u64, seed: u64) -> Vec<Step> {
     steps
 }
 
+/// A run whose background work is stepped by hand, between commits of every durability.
+pub(crate) fn script_by_steps(commits: u64, seed: u64) -> Vec<Step> {
+    let mut rng = Rng::new(seed);
+    let mut steps = Vec::new();
+    for n in 1..=commits {
+        let changes = changes(n, &mut rng);
+        steps.push(match rng.below(6) {
+            0 => Step::CommitAs(changes, Durability::Deferred),
+            1 => Step::CommitAs(changes, Durability::Buffered),
+            2 => Step::CommitAs(changes, Durability::Sync),
+            _ => Step::Commit(changes),
+        });
+        if rng.below(5) < 4 {
+            steps.push(Step::Background(1 + rng.below(4)));
+        }
+        match rng.below(24) {
+            0 => steps.push(Step::Sync),
+            1 => steps.push(Step::Checkpoint),
+            2 | 3 => steps.push(Step::Hold),
+            4 => steps.push(Step::Wait(600)),
+            5 => steps.push(Step::Reopen),
+            6 => steps.push(Step::Background(60)),
+            _ => {}
+        }
+    }
+    steps
+}
+
 /// What was done, and what the file system saw of it.
 #[derive(Debug)]
 pub(crate) struct Recorded {
@@ -141,10 +178,37 @@ pub(crate) fn go_on<S: TestSource>(
 ) -> Result<u64, Error> {
     let mut checkpoints = 0;
     let mut readers = Vec::new();
+    let mut tickets: Vec<CommitTicket> = Vec::new();
     for step in script {
+        // The newest that is durable now was so before whatever comes next.
+        let durable = tickets.iter().filter(|ticket| ticket.is_durable()).map(CommitTicket::commit_number);
+        if let Some(durable) = durable.max() {
+            fs.mark(ACKED, durable);
+            tickets.retain(|ticket| ticket.commit_number() > durable);
+        }
         let newest = history.len() as u64 - 1;
         match step {
             Step::Commit(changes) => attempt(fs, history, changes, || commit(&db, changes))?,
+            Step::CommitAs(changes, durability) => {
+                let number = newest + 1;
+                fs.mark(STARTED, number);
+                history.push(after(&history[newest as usize], changes));
+                let txn = db.write()?;
+                txn.set_durability(*durability);
+                changes.iter().try_for_each(|change| change.perform(&txn))?;
+                tickets.push(txn.commit_nowait()?);
+            }
+            Step::Sync => {
+                db.sync()?;
+                fs.mark(ACKED, newest);
+                tickets.clear();
+            }
+            Step::Background(steps) => {
+                for _ in 0..*steps {
+                    stepper().step();
+                }
+            }
+            Step::Wait(millis) => stepper().advance(Duration::from_millis(*millis)),
             Step::Rollback(changes, more) => {
                 attempt(fs, history, changes, || commit_part(&db, changes, more))?;
             }
@@ -157,6 +221,7 @@ pub(crate) fn go_on<S: TestSource>(
             Step::Reopen => {
                 checkpoints += db.stats().checkpoints;
                 release(&mut readers, history)?;
+                tickets.clear();
                 db.close()?;
                 fs.mark(CLOSED, newest);
                 db = setup.builder(Arc::new(fs.clone())).open(DB)?;
@@ -166,6 +231,7 @@ pub(crate) fn go_on<S: TestSource>(
     }
     checkpoints += db.stats().checkpoints;
     release(&mut readers, history)?;
+    drop(tickets);
     db.close()?;
     fs.mark(CLOSED, history.len() as u64 - 1);
     Ok(checkpoints)

@@ -7,42 +7,110 @@ use bifold_page_source::MemFs;
 use bifold_page_source::testing::FaultFs;
 use std::sync::Arc;
 
-pub fn a_transaction_too_large_names_the_option<B: Backend>() {
+/// What the delta cannot hold goes to the file before the commit.
+pub fn a_transaction_larger_than_the_delta_spills<B: Backend>() {
+    let fs = MemFs::new();
+    let db = builder::<B>(&fs).delta_size(64 << 10).open(PATH).unwrap();
+    db.update(|txn| txn.table("t")?.insert("a", "1")).unwrap();
+    let reader = db.read().unwrap();
+    let key = |i: u32| (i.wrapping_mul(2_654_435_761)).to_be_bytes();
+    let value = |i: u32| bytes(i as usize % 90, i as u8);
+    db.update(|txn| {
+        let table = txn.table("t")?;
+        for i in 0..20_000u32 {
+            table.insert(key(i), value(i))?;
+            // What was spilled is read, changed and removed like anything else.
+            if i % 7 == 3 {
+                assert_eq!(table.get(key(i / 2))?.as_deref(), Some(&value(i / 2)[..]), "{i}");
+                table.insert(key(i / 2), value(i / 2))?;
+            }
+            if i % 1000 == 999 {
+                table.insert("large", bytes(5000, i as u8))?;
+                assert!(table.remove("a")?);
+                table.insert("a", "2")?;
+            }
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert!(db.stats().delta_bytes <= 64 << 10, "{}", db.stats().delta_bytes);
+    assert_eq!(reader.table("t").unwrap().len().unwrap(), 1, "a reader sees what it saw");
+    drop(reader);
+    let all_there = |db: &bifold::Db<B::Source>| {
+        let txn = db.read().unwrap();
+        let table = txn.table("t").unwrap();
+        assert_eq!(table.len().unwrap(), 20_002);
+        for i in 0..20_000u32 {
+            assert_eq!(table.get(key(i)).unwrap().as_deref(), Some(&value(i)[..]), "{i}");
+        }
+        assert_clean(db);
+    };
+    all_there(&db);
+    let crashed = copy(&fs);
+    all_there(&open::<B>(&crashed));
+    db.close().unwrap();
+    all_there(&open::<B>(&fs));
+}
+
+pub fn a_spilled_transaction_that_is_dropped_leaves_nothing<B: Backend>() {
     let db = builder::<B>(&MemFs::new()).delta_size(64 << 10).open(PATH).unwrap();
     db.update(|txn| txn.table("t")?.insert("a", "1")).unwrap();
-    let txn = db.write().unwrap();
-    let table = txn.table("t").unwrap();
-    let error = (0..10_000u32).find_map(|i| table.insert(i.to_be_bytes(), [1; 100]).err()).unwrap();
-    let Error::TransactionTooLarge { needed, bound } = error else { panic!("{error}") };
-    assert!(bound == 64 << 10 && needed > bound);
-    assert!(error.to_string().contains("delta_size"), "{error}");
-    assert!(matches!(table.insert("b", "2"), Err(Error::TransactionFailed)));
-    drop(txn);
-    // In many transactions it goes well: checkpoints come between them.
-    for i in 0..2_000u32 {
-        db.update(|txn| txn.table("t")?.insert(i.to_be_bytes(), [1; 100])).unwrap();
+    db.checkpoint().unwrap();
+    for round in 0..3 {
+        let txn = db.write().unwrap();
+        let table = txn.table("t").unwrap();
+        for i in 0..5_000u32 {
+            table.insert(i.to_be_bytes(), bytes(60, round)).unwrap();
+        }
+        drop(txn);
+        assert_eq!(db.read().unwrap().table("t").unwrap().len().unwrap(), 1);
+        assert_clean(&db);
     }
-    assert!(db.stats().checkpoints > 3);
-    assert_eq!(db.read().unwrap().table("t").unwrap().len().unwrap(), 2_001);
+    let file = db.stats().file_bytes;
+    db.update(|txn| {
+        let table = txn.table("t")?;
+        (0..5_000u32).try_for_each(|i| table.insert(i.to_be_bytes(), bytes(60, 9)))
+    })
+    .unwrap();
+    assert_eq!(db.stats().file_bytes, file, "the space of what was dropped is used again");
     assert_clean(&db);
 }
 
-/// What earlier transactions left in the delta takes room too, but not for ever.
-pub fn a_transaction_that_fits_alone_fails_once_at_most<B: Backend>() {
+/// Rolling back over a spill: what came after the savepoint goes, what came before stays.
+pub fn savepoints_reach_over_spills<B: Backend>() {
     let db = builder::<B>(&MemFs::new()).delta_size(64 << 10).open(PATH).unwrap();
-    let fill = |table: &str, count: u32| {
-        db.update(|txn| {
-            let table = txn.table(table)?;
-            (0..count).try_for_each(|i| table.insert(i.to_be_bytes(), [1; 100]))
-        })
+    let txn = db.write().unwrap();
+    let table = txn.table("t").unwrap();
+    let fill = |from: u32, salt: u8| {
+        (from..from + 3_000).try_for_each(|i| table.insert(i.to_be_bytes(), bytes(50, salt)))
     };
-    // Not quite what makes a checkpoint by itself.
-    fill("small", 200).unwrap();
-    assert_eq!(db.stats().checkpoints, 0);
-    assert!(matches!(fill("large", 240), Err(Error::TransactionTooLarge { .. })));
-    for _ in 0..3 {
-        fill("large", 240).unwrap();
-    }
+    let shows = |count: u64, salts: &[(u32, u8)]| {
+        assert_eq!(table.len().unwrap(), count);
+        for (from, salt) in salts {
+            for i in *from..*from + 3_000 {
+                assert_eq!(table.get(i.to_be_bytes()).unwrap().as_deref(), Some(&bytes(50, *salt)[..]));
+            }
+        }
+    };
+    fill(0, 1).unwrap();
+    let first = txn.savepoint().unwrap();
+    fill(3_000, 2).unwrap();
+    fill(1_000, 3).unwrap();
+    let second = txn.savepoint().unwrap();
+    table.remove_range(0u32.to_be_bytes()..4_000u32.to_be_bytes()).unwrap();
+    fill(9_000, 4).unwrap();
+    txn.rollback_to(&second).unwrap();
+    shows(6_000, &[(1_000, 3)]);
+    fill(0, 5).unwrap();
+    txn.rollback_to(&second).unwrap();
+    shows(6_000, &[(1_000, 3)]);
+    txn.rollback_to(&first).unwrap();
+    shows(3_000, &[(0, 1)]);
+    fill(3_000, 6).unwrap();
+    shows(6_000, &[(0, 1), (3_000, 6)]);
+    txn.commit().unwrap();
+    let txn = db.read().unwrap();
+    assert_eq!(txn.table("t").unwrap().len().unwrap(), 6_000);
     assert_clean(&db);
 }
 

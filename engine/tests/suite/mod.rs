@@ -16,6 +16,7 @@ pub mod threads;
 pub mod transactions;
 pub mod values;
 
+use bifold::testing::Stepper;
 use bifold::{Builder, Db, PageSource};
 use bifold_page_source::MemFs;
 use std::path::Path;
@@ -57,6 +58,11 @@ pub fn disk_builder<B: Backend>(page_size: usize) -> Builder<B::Source> {
 /// A database of its own.
 pub fn fresh<B: Backend>() -> DbOf<B> {
     open::<B>(&MemFs::new())
+}
+
+/// The same, with background work done at once by whoever calls for it: where a test counts what is left.
+pub fn settled<B: Backend>() -> DbOf<B> {
+    builder::<B>(&MemFs::new()).background(Stepper::at_once()).open(PATH).unwrap()
 }
 
 /// The database in `fs`.
@@ -133,8 +139,9 @@ macro_rules! suite {
                 a_scan_goes_on_while_the_table_changes
             }
             limits {
-                a_transaction_too_large_names_the_option
-                a_transaction_that_fits_alone_fails_once_at_most
+                a_transaction_larger_than_the_delta_spills
+                a_spilled_transaction_that_is_dropped_leaves_nothing
+                savepoints_reach_over_spills
                 a_transaction_too_large_for_the_log_commits_by_checkpoint
                 values_too_large_for_the_log
                 options_out_of_bounds_are_refused

@@ -1,7 +1,7 @@
 //! Snapshots: what a reader sees stays, and nothing else does.
 #![forbid(unsafe_code)]
 
-use super::{Backend, DbOf, assert_clean, bytes, fresh};
+use super::{Backend, DbOf, assert_clean, bytes, fresh, settled};
 use bifold::{PageSource, ReadTxn};
 use std::collections::BTreeMap;
 use std::mem;
@@ -182,7 +182,7 @@ pub fn forgotten_guards_break_nothing<B: Backend>() {
 }
 
 pub fn a_stuck_reader_and_a_dropped_table<B: Backend>() {
-    let db = fresh::<B>();
+    let db = settled::<B>();
     let mut stuck = Vec::new();
     for round in 0..12u32 {
         overwrite::<B>(&db, round);

@@ -1,7 +1,7 @@
 //! Values of all sizes: guards, streams, replacement.
 #![forbid(unsafe_code)]
 
-use super::{Backend, PATH, assert_clean, builder_sized, bytes, copy, fresh, open};
+use super::{Backend, PATH, assert_clean, builder_sized, bytes, copy, fresh, open, settled};
 use bifold_page_source::MemFs;
 use std::io::{Read, Seek, SeekFrom};
 
@@ -156,7 +156,7 @@ pub fn streams_read_and_seek<B: Backend>() {
 }
 
 pub fn large_values_are_replaced_and_removed<B: Backend>() {
-    let db = fresh::<B>();
+    let db = settled::<B>();
     let len = |round: usize, key: usize| [50, 400, 3_000, 66_000, 200_000][(round + key) % 5] + key;
     for round in 0..15 {
         let txn = db.write().unwrap();

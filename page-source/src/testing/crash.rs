@@ -6,6 +6,8 @@
 //!   itself: there is no order between sectors, pages, writes or files. So a write in flight may be torn at any
 //!   sector, and a sync in flight may have done any part of its work.
 //! - A sync makes durable what was written before it *began*.
+//! - A durable write makes its own sectors durable when it returns, and lets the file be no shorter than its end. It
+//!   says nothing of other sectors, although a disk's cache is flushed for all. In flight it is a write like others.
 //! - A file has any length that it has had since its last completed sync, whatever became of its sectors; a write
 //!   that makes it longer takes it through every sector's end on the way. Bytes within it that were never written,
 //!   or were cut off before, read as zero.
@@ -23,6 +25,7 @@
 use crate::testing::pages::Rng;
 use crate::testing::recording::{FileId, Op};
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -117,6 +120,15 @@ struct Length {
 impl Length {
     fn exactly(len: u64) -> Self {
         Self { from: len, to: len }
+    }
+
+    /// Leaves out what is shorter than `end`, which `to` is not.
+    fn reach(&mut self, end: u64) {
+        self.from = self.from.max(end.saturating_sub(1)).min(self.to);
+        // Nothing lies on the way from the last sector's beginning.
+        if self.from / SECTOR as u64 * SECTOR as u64 + SECTOR as u64 >= self.to {
+            self.from = self.to;
+        }
     }
 }
 
@@ -216,10 +228,13 @@ impl<'a> Crashes<'a> {
             Op::SyncBegin { sync, .. } => {
                 self.begun.insert(*sync, position);
             }
-            Op::SyncEnd { file, sync, ok } => {
+            Op::SyncEnd { file, sync, ok, only } => {
                 let begin = self.begun.remove(sync).unwrap_or(position);
                 if !(self.ignored)(position, op) {
-                    self.file(*file).sync(begin, *ok);
+                    match only {
+                        None => self.file(*file).sync(begin, *ok),
+                        Some(range) => self.file(*file).sync_range(begin, range, *ok),
+                    }
                 }
             }
             Op::SyncDir { dir } if !(self.ignored)(position, op) => self.sync_dir(dir),
@@ -350,8 +365,52 @@ impl FileState {
 
     /// Ends a sync that began at `begin`.
     fn sync(&mut self, begin: usize, ok: bool) {
+        self.sync_sectors(begin, 0..u64::MAX, ok);
+        let covered = self.pending_lengths.iter().take_while(|(position, _)| *position < begin).count();
+        let covered: Vec<_> = self.pending_lengths.drain(..covered).map(|(_, length)| length).collect();
+        match covered.last() {
+            // A length that was set is journalled and stays pending; one that came of a lost write is lost with it.
+            None if ok => {
+                if let Some(newest) = self.lengths.last().copied().filter(|length| length.from == length.to) {
+                    self.lengths = vec![newest];
+                }
+            }
+            None => {}
+            Some(newest) if ok => self.lengths = vec![Length::exactly(newest.to)],
+            Some(_) => self.lengths.extend(covered),
+        }
+    }
+
+    /// Ends a durable write to `range`, in bytes, of which a sync began at `begin`.
+    fn sync_range(&mut self, begin: usize, range: &Range<u64>, ok: bool) {
+        let sector = SECTOR as u64;
+        self.sync_sectors(begin, range.start / sector..range.end.div_ceil(sector), ok);
+        if !ok {
+            return;
+        }
+        self.lengths.retain(|length| length.to >= range.end);
+        self.lengths.iter_mut().for_each(|length| length.reach(range.end));
+        self.pending_lengths.retain(|(position, length)| *position >= begin || length.to >= range.end);
+        let earlier = self.pending_lengths.iter_mut().filter(|(position, _)| *position < begin);
+        earlier.for_each(|(_, length)| length.reach(range.end));
+        if self.lengths.is_empty()
+            && let Some(&(_, oldest)) = self.pending_lengths.first()
+        {
+            // The write itself, or one before it, made the file as long: so long it certainly is.
+            if oldest.from == oldest.to {
+                self.pending_lengths.remove(0);
+            }
+            self.lengths.push(Length::exactly(if oldest.from == oldest.to { oldest.to } else { range.end }));
+        }
+    }
+
+    /// Makes writes to the `range` of sectors that came before `begin` certain, or uncertain for good.
+    fn sync_sectors(&mut self, begin: usize, range: Range<u64>, ok: bool) {
         let base = &mut self.base;
         self.sectors.retain(|sector, state| {
+            if !range.contains(sector) {
+                return true;
+            }
             let covered = state.pending.iter().take_while(|(position, _)| *position < begin).count();
             let mut covered: Vec<Value> = state.pending.drain(..covered).map(|(_, value)| value).collect();
             if !ok {
@@ -366,19 +425,6 @@ impl FileState {
             }
             !(state.stray.is_empty() && state.pending.is_empty())
         });
-        let covered = self.pending_lengths.iter().take_while(|(position, _)| *position < begin).count();
-        let covered: Vec<_> = self.pending_lengths.drain(..covered).map(|(_, length)| length).collect();
-        match covered.last() {
-            // A length that was set is journalled and stays pending; one that came of a lost write is lost with it.
-            None if ok => {
-                if let Some(newest) = self.lengths.last().copied().filter(|length| length.from == length.to) {
-                    self.lengths = vec![newest];
-                }
-            }
-            None => {}
-            Some(newest) if ok => self.lengths = vec![Length::exactly(newest.to)],
-            Some(_) => self.lengths.extend(covered),
-        }
     }
 
     fn choices(&self) -> usize {

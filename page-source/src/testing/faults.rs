@@ -1,4 +1,4 @@
-//! `FaultFs`: a file system that fails when it is told to, fills up, counts its calls, and holds reads back.
+//! `FaultFs`: a file system that fails when it is told to, fills up, counts its calls, and holds calls back.
 //!
 //! With a recorder, put it beneath: `RecordingFs::new(FaultFs::new(MemFs::new()))` sees what a failed write left
 //! behind and which syncs failed, and so crashes as a disk would after them.
@@ -6,6 +6,7 @@
 
 use crate::file::{Access, DirectFile, File, FileIdentity, FileSystem, LockKind};
 use crate::testing::crash::SECTOR;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -26,9 +27,9 @@ const HUNG: Duration = Duration::from_mins(1);
 pub enum OpKind {
     /// `read_at`.
     Read,
-    /// `write_at` and `write_vectored_at`.
+    /// `write_at`, `write_vectored_at`, and the first half of `write_at_durably`.
     Write,
-    /// `sync`.
+    /// `sync`, and the second half of `write_at_durably`.
     Sync,
     /// `set_len`.
     SetLen,
@@ -74,6 +75,8 @@ enum Done {
     Nothing,
     Sectors(u64),
     Everything,
+    /// Not even an error.
+    Panic,
 }
 
 /// One scripted failure.
@@ -143,6 +146,13 @@ impl Fault {
         self
     }
 
+    /// The call panics instead of failing.
+    #[must_use]
+    pub fn panics(mut self) -> Self {
+        self.done = Done::Panic;
+        self
+    }
+
     fn to_error(&self) -> io::Error {
         self.error.map_or_else(|| io::Error::from_raw_os_error(self.raw), io::Error::from)
     }
@@ -192,6 +202,7 @@ impl Script {
             Done::Nothing => {}
             Done::Sectors(sectors) => some(sectors)?,
             Done::Everything => drop(all()?),
+            Done::Panic => panic!("a test's panic"),
         }
         Err(fault.to_error())
     }
@@ -199,6 +210,13 @@ impl Script {
     /// As [`run`](Self::run), for calls that cannot be torn.
     fn run_whole<T>(&self, kind: OpKind, path: &Path, all: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         self.run(kind, path, all, |_| Ok(()))
+    }
+
+    /// Waits at the gates that hold back calls of this kind to these bytes.
+    fn pass_gates(&self, kind: OpKind, bytes: &Range<u64>) {
+        let gates = locked(&self.gates).clone();
+        let touched = |gate: &GateState| gate.range.start < bytes.end && bytes.start < gate.range.end;
+        gates.iter().filter(|gate| gate.kind == kind && touched(gate)).for_each(|gate| gate.pass());
     }
 
     fn next_fault(&self, kind: OpKind, path: &Path) -> Option<Fault> {
@@ -278,7 +296,13 @@ impl FaultFs {
 
     /// Holds back every read that touches a range of bytes, of any file, until the gate is opened or dropped.
     pub fn gate_reads(&self, range: Range<u64>) -> Gate {
-        let state = Arc::new(GateState { range, inside: Mutex::default(), changed: Condvar::new() });
+        self.gate(OpKind::Read, range)
+    }
+
+    /// Holds back every call of a kind (`Read`, `Write` or `Sync`; others pass) that touches a range of bytes, of any
+    /// file, until the gate is opened or dropped. A sync touches all bytes.
+    pub fn gate(&self, kind: OpKind, range: Range<u64>) -> Gate {
+        let state = Arc::new(GateState { kind, range, inside: Mutex::default(), changed: Condvar::new() });
         locked(&self.script.gates).push(Arc::clone(&state));
         Gate { state, script: Arc::clone(&self.script) }
     }
@@ -289,7 +313,7 @@ impl FaultFs {
     }
 }
 
-/// Reads held back; see [`FaultFs::gate_reads`]. Dropping it opens it.
+/// Calls held back; see [`FaultFs::gate`]. Dropping it opens it.
 #[derive(Debug)]
 pub struct Gate {
     state: Arc<GateState>,
@@ -298,6 +322,7 @@ pub struct Gate {
 
 #[derive(Debug)]
 struct GateState {
+    kind: OpKind,
     range: Range<u64>,
     inside: Mutex<Inside>,
     changed: Condvar,
@@ -310,26 +335,26 @@ struct Inside {
 }
 
 impl Gate {
-    /// Waits until this many reads have come to the gate.
+    /// Waits until this many calls have come to the gate.
     ///
     /// # Panics
     /// If they do not come within a minute.
-    pub fn wait_for(&self, reads: u64) {
+    pub fn wait_for(&self, calls: u64) {
         let inside = locked(&self.state.inside);
         let (inside, timeout) = self
             .state
             .changed
-            .wait_timeout_while(inside, HUNG, |inside| inside.arrived < reads)
+            .wait_timeout_while(inside, HUNG, |inside| inside.arrived < calls)
             .unwrap_or_else(PoisonError::into_inner);
-        assert!(!timeout.timed_out(), "{} of {reads} reads came to the gate", inside.arrived);
+        assert!(!timeout.timed_out(), "{} of {calls} calls came to the gate", inside.arrived);
     }
 
-    /// How many reads have come to the gate so far.
+    /// How many calls have come to the gate so far.
     pub fn arrived(&self) -> u64 {
         locked(&self.state.inside).arrived
     }
 
-    /// Lets all reads through, from now on.
+    /// Lets all calls through, from now on.
     pub fn open(&self) {
         locked(&self.state.inside).open = true;
         self.state.changed.notify_all();
@@ -425,6 +450,7 @@ impl FaultFile {
                 Err(io::Error::from_raw_os_error(ENOSPC))
             }
         };
+        self.script.pass_gates(OpKind::Write, &(offset..offset + len));
         let torn = |sectors: u64| part(sectors.saturating_mul(SECTOR as u64).min(len));
         self.script.run(OpKind::Write, &self.path, fitting, torn)
     }
@@ -432,9 +458,7 @@ impl FaultFile {
 
 impl File for FaultFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let gates = locked(&self.script.gates).clone();
-        let end = offset + buf.len() as u64;
-        gates.iter().filter(|gate| gate.range.start < end && offset < gate.range.end).for_each(|g| g.pass());
+        self.script.pass_gates(OpKind::Read, &(offset..offset + buf.len() as u64));
         self.script.run_whole(OpKind::Read, &self.path, || self.inner.read_at(buf, offset))
     }
 
@@ -453,7 +477,30 @@ impl File for FaultFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        self.script.pass_gates(OpKind::Sync, &(0..u64::MAX));
         self.script.run_whole(OpKind::Sync, &self.path, || self.inner.sync())
+    }
+
+    fn write_at_durably(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        let part = |len: u64| self.buffered.write_at(&buf[..len as usize], offset);
+        let all = || {
+            let written = Cell::new(false);
+            let durably = || {
+                written.set(true);
+                self.inner.write_at_durably(buf, offset)
+            };
+            let outcome = self.script.run_whole(OpKind::Sync, &self.path, durably);
+            if !written.get() {
+                // What fails as a sync has been written.
+                self.inner.write_at(buf, offset)?;
+            }
+            outcome
+        };
+        self.write(offset, buf.len() as u64, all, part)
+    }
+
+    fn start_writeback(&self, offset: u64, len: u64) {
+        self.inner.start_writeback(offset, len);
     }
 
     fn len(&self) -> io::Result<u64> {

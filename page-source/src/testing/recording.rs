@@ -9,6 +9,7 @@ use crate::file::{Access, DirectFile, File, FileIdentity, FileSystem, LockKind};
 use crate::sync::Mutex;
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,6 +68,8 @@ pub enum Op {
         sync: u64,
         /// Whether it succeeded.
         ok: bool,
+        /// The bytes it covers, if it is the end of a write that is durable by itself; otherwise all.
+        only: Option<Range<u64>>,
     },
     /// The names in a directory became durable.
     SyncDir {
@@ -126,6 +129,13 @@ impl Log {
         // A system may give the identity of a removed file to a new one.
         self.files.insert((identity.device, identity.inode), id);
         id
+    }
+
+    fn begin_sync(&mut self, file: FileId) -> u64 {
+        let sync = self.next_sync;
+        self.next_sync += 1;
+        self.ops.push(Op::SyncBegin { file, sync });
+        sync
     }
 }
 
@@ -263,16 +273,22 @@ impl RecordingFile {
         let mut log = self.log.lock();
         let outcome = write();
         if outcome.is_err() {
-            let len = self.inner.len().unwrap_or(0).saturating_sub(offset).min(bytes.len() as u64);
-            bytes.truncate(len as usize);
-            if self.buffered.read_at(&mut bytes, offset).is_err() {
-                return outcome;
+            match self.left_behind(bytes, offset) {
+                Some(left) => bytes = left,
+                None => return outcome,
             }
         }
         if !bytes.is_empty() {
             log.ops.push(Op::Write { file: self.id, offset, bytes: bytes.into() });
         }
         outcome
+    }
+
+    /// What a range holds of which a write has failed: as much as `bytes` takes and the file has.
+    fn left_behind(&self, mut bytes: Vec<u8>, offset: u64) -> Option<Vec<u8>> {
+        let len = self.inner.len().unwrap_or(0).saturating_sub(offset).min(bytes.len() as u64);
+        bytes.truncate(len as usize);
+        self.buffered.read_at(&mut bytes, offset).ok().map(|()| bytes)
     }
 
     /// Does what may change the length and records the new one.
@@ -303,16 +319,34 @@ impl File for RecordingFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let sync = self.log.lock().begin_sync(self.id);
+        let outcome = self.inner.sync();
+        self.log.lock().ops.push(Op::SyncEnd { file: self.id, sync, ok: outcome.is_ok(), only: None });
+        outcome
+    }
+
+    /// Recorded as a write, the beginning of a sync, and that sync's end. Others go on meanwhile, so the write comes
+    /// before it happens; what else writes to its range in that time is recorded in some order.
+    fn write_at_durably(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         let sync = {
             let mut log = self.log.lock();
-            let sync = log.next_sync;
-            log.next_sync += 1;
-            log.ops.push(Op::SyncBegin { file: self.id, sync });
-            sync
+            log.ops.push(Op::Write { file: self.id, offset, bytes: buf.into() });
+            log.begin_sync(self.id)
         };
-        let outcome = self.inner.sync();
-        self.log.lock().ops.push(Op::SyncEnd { file: self.id, sync, ok: outcome.is_ok() });
+        let outcome = self.inner.write_at_durably(buf, offset);
+        let mut log = self.log.lock();
+        if outcome.is_err()
+            && let Some(bytes) = self.left_behind(vec![0; buf.len()], offset)
+        {
+            log.ops.push(Op::Write { file: self.id, offset, bytes: bytes.into() });
+        }
+        let only = Some(offset..offset + buf.len() as u64);
+        log.ops.push(Op::SyncEnd { file: self.id, sync, ok: outcome.is_ok(), only });
         outcome
+    }
+
+    fn start_writeback(&self, offset: u64, len: u64) {
+        self.inner.start_writeback(offset, len);
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -3,7 +3,8 @@
 //! What it shows are copies. A view's copy is overwritten with [`POISON`] when the visit moves on or ends, and kept
 //! allocated for a while, so that whoever held on to it reads nonsense instead of luck. Places that someone is
 //! looking at are known, and writing to one, or cutting it off, panics with its number: that would be a write beneath
-//! a reader. When a pin is let go of, the place beneath it must still hold what it held.
+//! a reader. So are places that someone is writing, for as long as the call lasts: looking at one panics, and so does
+//! a second write. When a pin is let go of, the place beneath it must still hold what it held.
 
 use crate::sync::Mutex;
 use crate::{
@@ -25,49 +26,72 @@ const GRAVES: usize = 256;
 pub struct StaleViewSource<S> {
     inner: S,
     size: PageSize,
-    looked_at: Mutex<LookedAt>,
+    uses: Mutex<Uses>,
     graves: Mutex<VecDeque<Box<[u8]>>>,
 }
 
-/// The places someone is looking at.
+/// The places in use, by token.
 #[derive(Debug, Default)]
-struct LookedAt {
-    places: HashMap<u64, (Range<u64>, &'static str)>,
+struct Uses {
+    looks: HashMap<u64, (Range<u64>, &'static str)>,
+    writes: HashMap<u64, (Range<u64>, &'static str)>,
     next: u64,
 }
 
-/// A place that is being looked at for as long as this lives.
+/// Places that are in use for as long as this lives.
 #[derive(Debug)]
-struct Look<'s> {
-    looked_at: &'s Mutex<LookedAt>,
+struct Use<'s> {
+    uses: &'s Mutex<Uses>,
     token: u64,
 }
 
-impl Drop for Look<'_> {
+impl Drop for Use<'_> {
     fn drop(&mut self) {
-        self.looked_at.lock().places.remove(&self.token);
+        let mut uses = self.uses.lock();
+        if uses.looks.remove(&self.token).is_none() {
+            uses.writes.remove(&self.token);
+        }
     }
 }
 
+/// A use of one of these pages, if there is one: the first page of both, and what the use is.
+fn found(
+    among: &HashMap<u64, (Range<u64>, &'static str)>,
+    pages: &Range<u64>,
+) -> Option<(u64, &'static str)> {
+    let (at, how) = among.values().find(|(at, _)| at.start < pages.end && pages.start < at.end)?;
+    Some((at.start.max(pages.start), how))
+}
+
 impl<S> StaleViewSource<S> {
-    fn look(&self, pages: Range<u64>, what: &'static str) -> Look<'_> {
-        let mut looked_at = self.looked_at.lock();
-        let token = looked_at.next;
-        looked_at.next += 1;
-        looked_at.places.insert(token, (pages, what));
-        Look { looked_at: &self.looked_at, token }
+    /// Notes that someone looks at these pages; panics if one is being written.
+    fn look(&self, pages: Range<u64>, what: &'static str) -> Use<'_> {
+        let mut uses = self.uses.lock();
+        if let Some((page, how)) = found(&uses.writes, &pages) {
+            drop(uses);
+            panic!("a {what} of page {page} comes into being while it is {how}");
+        }
+        let token = uses.next;
+        uses.next += 1;
+        uses.looks.insert(token, (pages, what));
+        Use { uses: &self.uses, token }
     }
 
-    /// Panics if someone is looking at one of these pages.
-    fn nobody_looks_at(&self, pages: &Range<u64>, what: &str) {
-        let looked_at = self.looked_at.lock();
-        let found = looked_at.places.values().find(|(at, _)| at.start < pages.end && pages.start < at.end);
-        if let Some((at, how)) = found {
-            let page = at.start.max(pages.start);
-            let how = *how;
-            drop(looked_at);
+    /// Notes that these pages are being written; panics if someone looks at one, or writes one.
+    fn change(&self, pages: Range<u64>, what: &'static str) -> Use<'_> {
+        let mut uses = self.uses.lock();
+        if let Some((page, how)) = found(&uses.looks, &pages) {
+            drop(uses);
             panic!("page {page} is {what} while a {how} of it is alive");
         }
+        if let Some((page, how)) = found(&uses.writes, &pages) {
+            drop(uses);
+            panic!("page {page} is {what} while it is {how}");
+        }
+        let token = uses.next;
+        uses.next += 1;
+        uses.writes.insert(token, (pages, what));
+        Use { uses: &self.uses, token }
     }
 
     fn bury(&self, mut bytes: Box<[u8]>) {
@@ -85,7 +109,7 @@ impl<S> StaleViewSource<S> {
 pub struct StaleVisit<'s, S: PageSource> {
     inner: S::Visit<'s>,
     source: &'s StaleViewSource<S>,
-    current: Option<(Box<[u8]>, Look<'s>)>,
+    current: Option<(Box<[u8]>, Use<'s>)>,
 }
 
 impl<S: PageSource> StaleVisit<'_, S> {
@@ -138,7 +162,7 @@ struct Held<'s, S, P: Deref<Target = [u8]>> {
     bytes: Option<Box<[u8]>>,
     source: &'s StaleViewSource<S>,
     page: PageId,
-    _look: Look<'s>,
+    _look: Use<'s>,
 }
 
 impl<S, P: Deref<Target = [u8]>> Held<'_, S, P> {
@@ -193,7 +217,7 @@ impl<S: PageSource> PageSource for StaleViewSource<S> {
 
     fn open(file: Arc<dyn File>, config: SourceConfig, options: &S::Options) -> Result<Self> {
         let inner = S::open(file, config, options)?;
-        Ok(Self { inner, size: config.page_size, looked_at: Mutex::default(), graves: Mutex::default() })
+        Ok(Self { inner, size: config.page_size, uses: Mutex::default(), graves: Mutex::default() })
     }
 
     fn visit(&self) -> StaleVisit<'_, S> {
@@ -232,17 +256,20 @@ impl<S: PageSource> PageSource for StaleViewSource<S> {
     }
 
     unsafe fn write(&self, writes: &[PageWrite<'_>]) -> Result<()> {
-        for write in writes {
-            let page = write.at.page().get();
-            self.nobody_looks_at(&(page..page + 1), "written");
-        }
+        let runs = writes.chunk_by(|a, b| a.at.page().plus(1) == b.at.page());
+        let _changes: Vec<_> = runs
+            .map(|run| {
+                let first = run[0].at.page().get();
+                self.change(first..first + run.len() as u64, "written")
+            })
+            .collect();
         // SAFETY: our caller's promise is the same.
         unsafe { self.inner.write(writes) }
     }
 
     unsafe fn write_extent(&self, at: PageId, bytes: &[u8]) -> Result<()> {
         let pages = self.size.pages_for(bytes.len() as u64);
-        self.nobody_looks_at(&(at.get()..at.get() + pages), "written");
+        let _change = self.change(at.get()..at.get() + pages, "written");
         // SAFETY: our caller's promise is the same.
         unsafe { self.inner.write_extent(at, bytes) }
     }
@@ -256,7 +283,7 @@ impl<S: PageSource> PageSource for StaleViewSource<S> {
     }
 
     unsafe fn shrink(&self, pages: u64) -> Result<()> {
-        self.nobody_looks_at(&(pages..self.inner.len_pages()), "cut off");
+        let _change = self.change(pages..self.inner.len_pages().max(pages), "cut off");
         // SAFETY: our caller's promise is the same.
         unsafe { self.inner.shrink(pages) }
     }
@@ -319,7 +346,7 @@ mod tests {
         let graves = source.graves.lock();
         assert_eq!(graves.len(), 3 + at.len());
         assert!(graves.iter().all(|bytes| bytes.len() == 512 && bytes.iter().all(|b| *b == POISON)));
-        assert!(source.looked_at.lock().places.is_empty());
+        assert!(source.uses.lock().looks.is_empty());
     }
 
     #[test]
@@ -360,5 +387,25 @@ mod tests {
         drop(span);
         // SAFETY: as in `write`.
         unsafe { source.shrink(1) }.unwrap();
+    }
+
+    #[test]
+    fn a_look_or_a_write_beneath_a_write_is_a_panic_that_names_the_page() {
+        let (source, at, _) = source();
+        let change = source.change(3..6, "written");
+        let looked = panic_of(|| drop(source.visit().hold(at[5])));
+        assert_eq!(looked, "a pin of page 5 comes into being while it is written");
+        let spanned = panic_of(|| drop(source.extent(id(1), 2048, 600..2000, &|_, _| Ok(()))));
+        assert_eq!(spanned, "a span of page 3 comes into being while it is written");
+        assert_eq!(
+            panic_of(|| assert_eq!(write(&source, 4), at[4])),
+            "page 4 is written while it is written"
+        );
+        source.visit().view(at[6]).unwrap();
+        source.prefetch(&at);
+        source.discard(id(0)..id(8));
+        drop(change);
+        source.visit().view(at[5]).unwrap();
+        assert!(source.uses.lock().looks.is_empty() && source.uses.lock().writes.is_empty());
     }
 }

@@ -71,14 +71,12 @@ impl<'a, S: PageSource> Bed<'a, S> {
 
     /// Writes pages. No view or pin of them may be alive.
     pub(super) fn try_write(&self, writes: &[PageWrite<'_>]) -> Result<()> {
-        // SAFETY: every test of this suite has let go of the pages that it writes.
-        unsafe { self.source.write(writes) }
+        try_write(&self.source, writes)
     }
 
     /// Writes an extent's bytes. No span of them may be alive.
     pub(super) fn write_extent(&self, at: u64, bytes: &[u8]) {
-        // SAFETY: every test of this suite has let go of the extents that it writes.
-        unsafe { self.source.write_extent(pages::id(at), bytes) }.unwrap();
+        write_extent(&self.source, at, bytes);
     }
 
     /// Cuts the file. No view, pin or span of what lies beyond may be alive.
@@ -126,6 +124,18 @@ impl<'a, S: PageSource> Bed<'a, S> {
         check(self.source.visit().hold(at).map(drop));
         check(self.source.view_each(&[at], &mut |_, _| panic!("{why}: shown")));
     }
+}
+
+/// Writes pages, for threads that have no bed. No view or pin of them may be alive.
+pub(super) fn try_write<S: PageSource>(source: &S, writes: &[PageWrite<'_>]) -> Result<()> {
+    // SAFETY: every test of this suite has let go of the pages that it writes.
+    unsafe { source.write(writes) }
+}
+
+/// Writes an extent's bytes, for threads that have no bed. No span of them may be alive.
+pub(super) fn write_extent<S: PageSource>(source: &S, at: u64, bytes: &[u8]) {
+    // SAFETY: every test of this suite has let go of the extents that it writes.
+    unsafe { source.write_extent(pages::id(at), bytes) }.unwrap();
 }
 
 /// Like `assert_eq`, without printing pages.

@@ -7,17 +7,19 @@ mod bed;
 mod damage;
 mod extents;
 mod reading;
+mod writers;
 mod writing;
 
 pub use bed::Setup;
 pub use damage::*;
 pub use extents::*;
 pub use reading::*;
+pub use writers::*;
 pub use writing::*;
 
-use crate::{DirectFile, Error, File, FileIdentity, FileSystem, LockKind, MemFs, PageSize, PageSource};
-use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
+use crate::testing::FaultFs;
+use crate::{Error, File, FileSystem, MemFs, PageSize, PageSource};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,8 +31,8 @@ pub const PAGE_SIZES: [u32; 3] = [512, 4096, 65536];
 /// # Panics
 /// Where the source falls short.
 pub fn run<S: PageSource>(options: &S::Options) {
-    run_on::<S>(options, &memory_file);
-    let plain = || -> Arc<dyn File> { Arc::new(Plain(memory_file())) };
+    run_on::<S>(options, &|| new_file(&MemFs::new()));
+    let plain = || new_file(&FaultFs::new(Arc::new(MemFs::new())).without_descriptors());
     let config = super::pages::config(PageSize::MIN);
     match S::open(plain(), config, options) {
         Ok(_) => run_on::<S>(options, &plain),
@@ -50,70 +52,17 @@ pub fn run_on<S: PageSource>(options: &S::Options, file: &dyn Fn() -> Arc<dyn Fi
         let setup = Setup::<S> { options, size, file };
         reading(&setup);
         writing(&setup);
+        writers(&setup);
         damage(&setup);
         extents(&setup);
     }
 }
 
-fn memory_file() -> Arc<dyn File> {
-    MemFs::new().create_unnamed(Path::new("conformance")).unwrap_or_else(|e| panic!("no file in memory: {e}"))
+fn new_file(fs: &dyn FileSystem) -> Arc<dyn File> {
+    fs.create_unnamed(Path::new("conformance")).unwrap_or_else(|e| panic!("no file in memory: {e}"))
 }
 
 /// How many pages a file of some 2 MiB has; at least 48.
 fn many(size: PageSize) -> u64 {
     ((2 << 20) / size.bytes() as u64).clamp(48, 1024)
-}
-
-/// A file that offers nothing but buffered calls.
-#[derive(Debug)]
-struct Plain(Arc<dyn File>);
-
-impl File for Plain {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_at(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_at(buf, offset)
-    }
-
-    fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
-        self.0.write_vectored_at(bufs, offset)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync()
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-
-    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.0.allocate(offset, len)
-    }
-
-    fn lock(&self, kind: LockKind) -> io::Result<bool> {
-        self.0.lock(kind)
-    }
-
-    fn drop_cache(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.0.drop_cache(offset, len)
-    }
-
-    fn direct(&self) -> io::Result<Option<DirectFile>> {
-        Ok(None)
-    }
-
-    fn identity(&self) -> io::Result<FileIdentity> {
-        self.0.identity()
-    }
-
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
 }

@@ -1,0 +1,379 @@
+//! Who does a checkpoint's steps, when, and how fast.
+//!
+//! The job belongs to nobody: it lies in a slot of its own, and whoever does a step locks the slot. Mostly that is the
+//! background thread, which takes the writer's gate for the steps that need it, and paces itself. A thread that wants
+//! the checkpoint done (`Db::checkpoint`, a writer at the delta's bound) does the steps itself, as fast as it can. A
+//! commit that needs a checkpoint does them while it holds the gate. The order of locks is gate, then slot.
+#![forbid(unsafe_code)]
+
+use super::job::{Job, Progress};
+use super::{Candidate, Failure, LogAfter, Open, walk_cut_subtrees};
+use crate::background::{Next, Task};
+use crate::db::counters::Counters;
+use crate::db::shared::Shared;
+use crate::error::{Error, Result};
+use crate::gate::Wait;
+use crate::txn::writer::Writer;
+use bifold_page_source::PageSource;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a paced checkpoint writes at least, in bytes a second: it is done in seconds even if nobody writes.
+const PACE_MIN: u64 = 64 << 20;
+/// How long the background waits for the gate before it looks whether it is to stop.
+const GATE_WAIT: Duration = Duration::from_millis(50);
+/// Pages below cuts that are read in one go while the gate is held.
+const WALK_PER_STEP: usize = 16;
+/// How long writers have the gate to themselves after that.
+const WALK_PAUSE: Duration = Duration::from_micros(500);
+/// Commits to make before a checkpoint that was refused is tried again.
+const PATIENCE: u32 = 64;
+/// Full, in the measure of [`Shared::fullness`].
+pub(crate) const FULL: u64 = 1024;
+/// Where writers are slowed.
+const SLOW_FROM: u64 = FULL / 4 * 3;
+/// Where a writer helps with the checkpoint before it begins.
+const HELP_FROM: u64 = FULL / 16 * 15;
+/// The longest that a writer is made to wait before it begins, short of helping.
+const SLOW_MAX: Duration = Duration::from_millis(20);
+
+/// What the background is to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Schedule {
+    /// A checkpoint is due.
+    due: bool,
+    /// When the oldest commit was made that no checkpoint holds.
+    dirty_since: Option<Duration>,
+    /// Subtrees were cut off that can be walked.
+    cuts: bool,
+    /// Commits to make before a checkpoint that was refused is due again.
+    patience: u32,
+}
+
+/// What came of an attempt at a step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    /// There is no job.
+    None,
+    /// It was done.
+    Did(Progress),
+    /// It needs the gate, which was not to be had.
+    Busy,
+}
+
+impl<S: PageSource> Shared<S> {
+    /// How full the delta or the log is, whichever is fuller, in 1024ths.
+    pub(crate) fn fullness(&self) -> u64 {
+        let part = |gauge, bound: u64| Counters::get(gauge).saturating_mul(FULL) / bound.max(1);
+        let delta = part(&self.counters.delta_bytes, self.limits.delta_bytes);
+        delta.max(part(&self.counters.log_live_bytes, self.limits.log_bytes))
+    }
+
+    /// After a commit, with the gate still held: notes what is due. Returns whether the background is to be woken.
+    pub(crate) fn note_commit(&self, writer: &Writer) -> bool {
+        let log_live = Counters::get(&self.counters.log_live_bytes);
+        // Space that only a checkpoint can free.
+        let (waiting, end) = writer.space.as_ref().map_or((0, 0), |s| (s.awaiting_pages(), s.end()));
+        let waiting_bytes = waiting * self.store.page_size.bytes() as u64;
+        let idle = writer.under_way.is_none();
+        let due = writer.delta.bytes >= self.limits.delta_bytes / 2
+            || idle && log_live >= self.limits.log_bytes / 2
+            || idle && waiting_bytes > self.limits.delta_bytes && waiting > end / 8;
+        let cuts = writer.space.as_ref().is_some_and(|s| s.next_to_walk(writer.meta.checkpoint).is_some());
+        let mut schedule = self.schedule.lock();
+        let was = *schedule;
+        schedule.patience = was.patience.saturating_sub(1);
+        schedule.due = due && schedule.patience == 0;
+        schedule.cuts = cuts;
+        let first = writer.seq > writer.meta.seq && was.dirty_since.is_none();
+        if first {
+            schedule.dirty_since = Some(self.background.now());
+        }
+        first || schedule.due || schedule.cuts || !idle
+    }
+
+    /// After a checkpoint: what it found cut off can be walked.
+    pub(super) fn note_cuts(&self, writer: &Writer) {
+        let cuts = writer.space.as_ref().is_some_and(|s| s.next_to_walk(writer.meta.checkpoint).is_some());
+        self.schedule.lock().cuts = cuts;
+    }
+
+    /// Has the background do what is due, or does it here where there is no background. No gate is held.
+    pub(crate) fn wake_checkpointer(&self) {
+        if self.checkpoint_worker.wake() {
+            return;
+        }
+        // Until nothing is due but what the clock says.
+        let mut steps = Steps { shared: self, paced: false };
+        while matches!(steps.step(), Next::Again) {}
+    }
+
+    /// Begins a checkpoint of the newest commit, unless one is under way.
+    fn begin_checkpoint(&self, writer: &mut Writer, log_after: LogAfter) -> Result<()> {
+        let mut slot = self.job.lock();
+        if slot.is_some() {
+            return Ok(());
+        }
+        self.check_poison()?;
+        let newest = &writer.newest;
+        let candidate =
+            Candidate { seq: newest.seq, catalog: newest.catalog, tables: newest.tables.clone(), unnoted: 0 };
+        *slot = Some(self.begin_job(writer, candidate, log_after).map_err(|f| self.failed(f))?);
+        Ok(())
+    }
+
+    fn begin_job(
+        &self,
+        writer: &mut Writer,
+        candidate: Candidate,
+        log_after: LogAfter,
+    ) -> Result<Job, Failure> {
+        let mut schedule = self.schedule.lock();
+        (schedule.due, schedule.dirty_since) = (false, None);
+        drop(schedule);
+        Job::begin(self, writer, candidate, log_after)
+    }
+
+    /// One step of the job under way.
+    fn step_job(&self, writer: Option<&mut Writer>, open: Option<&mut dyn Open>) -> Result<Step, Failure> {
+        let mut slot = self.job.lock();
+        let Some(job) = slot.as_mut() else { return Ok(Step::None) };
+        if writer.is_none() && job.needs_writer() {
+            return Ok(Step::Busy);
+        }
+        // After a failure elsewhere nothing more is written.
+        let stepped = self.check_poison().map_err(Failure::Fatal).and_then(|()| job.step(self, writer, open));
+        if let Err(Failure::Fatal(error) | Failure::Unknown(error)) = &stepped {
+            self.poison(error);
+        }
+        if !matches!(stepped, Ok(Progress::More | Progress::Wrote(_))) {
+            *slot = None;
+        }
+        stepped.map(Step::Did)
+    }
+
+    /// What a failure means for the database: after some, nothing more is written.
+    fn failed(&self, failure: Failure) -> Error {
+        match failure {
+            Failure::Refused(error) => {
+                self.schedule.lock().patience = PATIENCE;
+                error
+            }
+            Failure::Fatal(error) | Failure::Unknown(error) => {
+                self.poison(&error);
+                error
+            }
+        }
+    }
+
+    /// One step by someone who does not hold the gate, and waits for it so long.
+    fn step_outside(&self, wait: Wait) -> Result<Step> {
+        match self.step_job(None, None).map_err(|f| self.failed(f))? {
+            Step::Busy => {}
+            step => return Ok(step),
+        }
+        let mut writer = match self.gate.acquire(wait) {
+            Err(Error::WriterBusy { .. }) => return Ok(Step::Busy),
+            result => result?,
+        };
+        let stepped = self.step_job(Some(&mut writer), None);
+        crate::txn::commit::gauges(self, &writer);
+        self.gate.release(writer);
+        stepped.map_err(|f| self.failed(f))
+    }
+
+    /// Makes a checkpoint of everything committed so far, while others go on. No gate is held.
+    ///
+    /// # Errors
+    /// `DiskFull` and others that leave all as it was; those that poison.
+    pub(crate) fn checkpoint_outside(&self) -> Result<()> {
+        // One that is under way may be older than what is asked for.
+        while self.step_outside(Wait::Ever)? != Step::None {}
+        let mut writer = self.gate.acquire(Wait::Ever)?;
+        let begun = self.check_poison().and_then(|()| self.begin_checkpoint(&mut writer, LogAfter::Live));
+        self.gate.release(writer);
+        begun?;
+        while self.step_outside(Wait::Ever)? != Step::None {}
+        Ok(())
+    }
+
+    /// Makes a checkpoint of everything committed, with the gate held.
+    ///
+    /// # Errors
+    /// As [`checkpoint_outside`](Self::checkpoint_outside).
+    pub(crate) fn checkpoint_inside(&self, writer: &mut Writer, log_after: LogAfter) -> Result<()> {
+        self.checkpoint_with(writer, log_after, None)
+    }
+
+    /// The same, while a transaction is open.
+    ///
+    /// # Errors
+    /// As [`checkpoint_outside`](Self::checkpoint_outside).
+    pub(crate) fn checkpoint_with(
+        &self,
+        writer: &mut Writer,
+        log_after: LogAfter,
+        mut open: Option<&mut dyn Open>,
+    ) -> Result<()> {
+        self.check_poison()?;
+        self.finish_job(writer, open.as_mut().map(|open| &mut **open as &mut dyn Open))?;
+        self.begin_checkpoint(writer, log_after)?;
+        self.finish_job(writer, open)
+    }
+
+    /// Does the job under way to its end, if there is one, with the gate held.
+    ///
+    /// # Errors
+    /// As [`checkpoint_outside`](Self::checkpoint_outside).
+    pub(crate) fn finish_job(&self, writer: &mut Writer, mut open: Option<&mut dyn Open>) -> Result<()> {
+        loop {
+            let open = open.as_mut().map(|open| &mut **open as &mut dyn Open);
+            let step = self.step_job(Some(writer), open);
+            if step.map_err(|f| self.failed(f))? == Step::None {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Begins a checkpoint of `candidate`, a commit that is not published yet, and takes its places: from then on it
+    /// will not be refused. With the gate held, and no job under way.
+    pub(crate) fn begin_candidate(&self, writer: &mut Writer, candidate: Candidate) -> Result<(), Failure> {
+        *self.job.lock() = Some(self.begin_job(writer, candidate, LogAfter::Live)?);
+        while self.job.lock().as_ref().is_some_and(|job| !job.has_places()) {
+            self.step_job(Some(writer), None)?;
+        }
+        Ok(())
+    }
+
+    /// Finishes what [`begin_candidate`](Self::begin_candidate) began.
+    pub(crate) fn finish_candidate(&self, writer: &mut Writer) -> Result<(), Failure> {
+        while self.step_job(Some(writer), None)? != Step::None {}
+        Ok(())
+    }
+
+    /// Before a transaction begins: slows it if checkpoints cannot follow, a little at first; near the bounds it helps.
+    pub(crate) fn slow_down(&self) -> Result<()> {
+        let full = self.fullness();
+        if full < SLOW_FROM {
+            return Ok(());
+        }
+        let begun = self.background.now();
+        if full >= HELP_FROM {
+            // A full disk may refuse the checkpoint: then the transaction finds out for itself.
+            while self.fullness() >= HELP_FROM && self.step_outside(Wait::Ever)? != Step::None {}
+        } else if self.job.try_lock().is_none_or(|job| job.is_some()) {
+            let over = (full - SLOW_FROM) * FULL / (HELP_FROM - SLOW_FROM);
+            let nanos = SLOW_MAX.as_nanos() as u64 * over / FULL * over / FULL;
+            self.background.sleep(Duration::from_nanos(nanos));
+        }
+        self.counters.stalled(self.background.now().saturating_sub(begun));
+        Ok(())
+    }
+}
+
+/// The background's part: checkpoints when they are due, and walks what was cut off.
+pub(crate) struct CheckpointTask<S: PageSource>(pub(crate) Arc<Shared<S>>);
+
+impl<S: PageSource> Task for CheckpointTask<S> {
+    fn step(&mut self) -> Next {
+        Steps { shared: &self.0, paced: true }.step()
+    }
+}
+
+impl<S: PageSource> Drop for CheckpointTask<S> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.poison(&Error::Internal("background work was broken off by a panic"));
+        }
+    }
+}
+
+/// What there is to do, a step at a time.
+struct Steps<'a, S> {
+    shared: &'a Shared<S>,
+    paced: bool,
+}
+
+impl<S: PageSource> Steps<'_, S> {
+    fn step(&mut self) -> Next {
+        let shared = self.shared;
+        if shared.check_poison().is_err() {
+            return Next::WhenWoken;
+        }
+        let wait = if self.paced { Wait::For(GATE_WAIT) } else { Wait::Ever };
+        match shared.step_outside(wait) {
+            Ok(Step::Did(Progress::Wrote(bytes))) => self.pace(bytes),
+            Ok(Step::Did(_) | Step::Busy) => Next::Again,
+            Ok(Step::None) => self.begin_what_is_due(wait),
+            // This very thread has a transaction open: only in tests, which step in their own thread.
+            Err(Error::WriterHeldHere) => Next::After(GATE_WAIT),
+            Err(error) => {
+                tracing::warn!(%error, "a checkpoint failed");
+                Next::WhenWoken
+            }
+        }
+    }
+
+    /// Waits after a batch of `bytes`, unless writers come nearer to the bounds than the checkpoint to its end.
+    fn pace(&self, bytes: u64) -> Next {
+        let Some(progress) = self.shared.job.lock().as_ref().map(Job::progress) else { return Next::Again };
+        // It begins with the bounds half full, and is to be done before writers are slowed.
+        let used = self.shared.fullness().saturating_sub(FULL / 2) * FULL / (SLOW_FROM - FULL / 2);
+        if !self.paced || used >= progress {
+            return Next::Again;
+        }
+        self.shared.background.sleep(Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / PACE_MIN));
+        Next::Again
+    }
+
+    fn begin_what_is_due(&mut self, wait: Wait) -> Next {
+        let shared = self.shared;
+        let now = shared.background.now();
+        let schedule = *shared.schedule.lock();
+        let deadline =
+            schedule.dirty_since.and_then(|since| Some(since + shared.limits.checkpoint_interval?));
+        let late = deadline.is_some_and(|at| at <= now) && schedule.patience == 0;
+        if !(schedule.due || late || schedule.cuts) {
+            return match deadline {
+                Some(at) if at > now => Next::After(at - now),
+                _ => Next::WhenWoken,
+            };
+        }
+        let mut writer = match shared.gate.acquire(wait) {
+            Ok(writer) => writer,
+            Err(Error::WriterBusy { .. }) => return Next::Again,
+            Err(_) => return Next::After(GATE_WAIT),
+        };
+        let result = if schedule.due || late {
+            shared.begin_checkpoint(&mut writer, LogAfter::Live)
+        } else {
+            walk_some(shared, &mut writer);
+            Ok(())
+        };
+        crate::txn::commit::gauges(shared, &writer);
+        shared.gate.release(writer);
+        match result {
+            Ok(()) => {
+                if self.paced && !(schedule.due || late) {
+                    shared.background.sleep(WALK_PAUSE);
+                }
+                Next::Again
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a checkpoint failed");
+                shared.schedule.lock().due = false;
+                Next::WhenWoken
+            }
+        }
+    }
+}
+
+/// Walks some of what was cut off.
+fn walk_some<S: PageSource>(shared: &Shared<S>, writer: &mut Writer) {
+    let more = walk_cut_subtrees(shared, writer, WALK_PER_STEP).unwrap_or_else(|error| {
+        // A damaged page below a cut: its space stays unused, and nothing else is wrong.
+        tracing::warn!(%error, "a subtree that was cut off cannot be walked");
+        writer.space.as_ref().is_some_and(|s| s.next_to_walk(writer.meta.checkpoint).is_some())
+    });
+    shared.schedule.lock().cuts = more;
+}
