@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Backend, DbOf, PATH, assert_clean, builder, bytes, copy, open};
+use bifold::testing::Stepper;
 use bifold::{Db, Error, PageSource, TableMut};
 use bifold_page_source::MemFs;
 use bifold_page_source::testing::FaultFs;
@@ -14,6 +15,12 @@ type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 /// A database in which loads of more than 4 KiB are written to the file as they come.
 fn small<B: Backend>(fs: &MemFs) -> DbOf<B> {
     builder::<B>(fs).delta_size(64 << 10).open(PATH).unwrap()
+}
+
+/// The same, with background work done at once: where a test counts what is left.
+fn counted<B: Backend>(fs: &MemFs) -> DbOf<B> {
+    let builder = builder::<B>(fs).delta_size(64 << 10).background(Stepper::at_once());
+    builder.open(PATH).unwrap()
 }
 
 fn key(n: usize) -> Vec<u8> {
@@ -123,7 +130,7 @@ pub fn loads_go_behind_what_is_there<B: Backend>() {
 
 pub fn keys_and_values_of_all_kinds_are_loaded<B: Backend>() {
     let fs = MemFs::new();
-    let db = small::<B>(&fs);
+    let db = counted::<B>(&fs);
     let lens = [0, 1, 60, 110, 127, 128, 129, 500, 511, 512, 513, 5000, 65_535, 65_536, 65_537, 150_000];
     let mut model = Map::new();
     for n in 0..1500usize {
@@ -210,7 +217,7 @@ pub fn what_is_not_in_order_is_refused<B: Backend>() {
 }
 
 pub fn a_load_that_is_not_finished_leaves_nothing<B: Backend>() {
-    let db = small::<B>(&MemFs::new());
+    let db = counted::<B>(&MemFs::new());
     db.update(|txn| txn.table("t")?.insert("a", "1")).unwrap();
     db.checkpoint().unwrap();
     let before = used(&db);
@@ -241,7 +248,7 @@ pub fn a_load_that_is_not_finished_leaves_nothing<B: Backend>() {
 }
 
 pub fn an_aborted_load_gives_all_space_back<B: Backend>() {
-    let db = small::<B>(&MemFs::new());
+    let db = counted::<B>(&MemFs::new());
     let first = map(0..500, 70);
     let txn = db.write().unwrap();
     load(&txn.table("t").unwrap(), &first).unwrap();
@@ -271,7 +278,7 @@ pub fn an_aborted_load_gives_all_space_back<B: Backend>() {
 
 pub fn a_loaded_table_changes_in_the_same_transaction<B: Backend>() {
     let fs = MemFs::new();
-    let db = small::<B>(&fs);
+    let db = counted::<B>(&fs);
     let mut model = map(0..3000, 60);
     let txn = db.write().unwrap();
     let table = txn.table("t").unwrap();
@@ -308,7 +315,7 @@ pub fn a_loaded_table_changes_in_the_same_transaction<B: Backend>() {
 }
 
 pub fn savepoints_around_loads<B: Backend>() {
-    let db = small::<B>(&MemFs::new());
+    let db = counted::<B>(&MemFs::new());
     let (first, second) = (map(0..800, 70), map(1000..3000, 70));
     let txn = db.write().unwrap();
     let table = txn.table("t").unwrap();
@@ -411,7 +418,7 @@ pub fn a_small_load_goes_to_the_log<B: Backend>() {
 }
 
 pub fn a_load_fills_free_space<B: Backend>() {
-    let db = small::<B>(&MemFs::new());
+    let db = counted::<B>(&MemFs::new());
     let model = map(0..5000, 70);
     let mut len = 0;
     for round in 0..8 {
@@ -430,7 +437,7 @@ pub fn a_load_fills_free_space<B: Backend>() {
 }
 
 pub fn an_old_reader_does_not_see_a_load<B: Backend>() {
-    let db = small::<B>(&MemFs::new());
+    let db = counted::<B>(&MemFs::new());
     let mut all = Map::new();
     let mut readers = Vec::new();
     for round in 0..6 {
@@ -463,7 +470,11 @@ pub fn an_old_reader_does_not_see_a_load<B: Backend>() {
 }
 
 pub fn loads_into_a_database_in_memory<B: Backend>() {
-    let db = super::disk_builder::<B>(512).delta_size(64 << 10).in_memory().unwrap();
+    let db = super::disk_builder::<B>(512)
+        .delta_size(64 << 10)
+        .background(Stepper::at_once())
+        .in_memory()
+        .unwrap();
     let mut model = Map::new();
     for round in 0..6 {
         let more = map(round * 2000..round * 2000 + 1500, 70);
@@ -501,7 +512,12 @@ pub fn loads_into_a_database_in_memory<B: Backend>() {
 pub fn a_full_disk_ends_a_load<B: Backend>() {
     for capacity in (300_000..1_500_000).step_by(110_000) {
         let fs = Arc::new(FaultFs::new(Arc::new(MemFs::new())));
-        let db = builder::<B>(&MemFs::new()).delta_size(64 << 10).file_system(fs.clone()).open(PATH).unwrap();
+        let db = builder::<B>(&MemFs::new())
+            .delta_size(64 << 10)
+            .file_system(fs.clone())
+            .background(Stepper::at_once())
+            .open(PATH)
+            .unwrap();
         let first = map(0..1000, 70);
         let txn = db.write().unwrap();
         load(&txn.table("t").unwrap(), &first).unwrap();
