@@ -9,7 +9,7 @@ use crate::walk::Store;
 use bifold_page_source::{PageId, PageSource, PageWrite};
 use std::sync::atomic::Ordering;
 
-/// Writes pages that a checkpoint was given by the free space.
+/// Writes pages to places that the free space has given.
 pub(crate) fn write_pages<S: PageSource>(store: &Store<S>, writes: &[PageWrite<'_>]) -> Result<()> {
     let bytes: usize = writes.iter().map(|write| write.bytes.len()).sum();
     // SAFETY: every place comes from `FreeSpace`, which hands a page out only if it was never in use, or was born at

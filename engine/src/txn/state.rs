@@ -167,7 +167,7 @@ impl WriteState {
         Walk::new(store, Some(&self.changes.pages))
     }
 
-    fn set_root(&mut self, number: usize, root: TreeRoot) {
+    pub(super) fn set_root(&mut self, number: usize, root: TreeRoot) {
         let table = &mut self.tables[number];
         (table.root, table.changed) = (Some(root), true);
     }
@@ -275,7 +275,7 @@ impl WriteState {
     }
 
     /// After a change: what does not fit the delta goes to the file.
-    fn check_size<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<()> {
+    pub(super) fn check_size<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<()> {
         let images = shared.store.slab.image_bytes();
         let needed = images + self.changes.pages.bytes() + self.log.len() as u64;
         if needed > shared.limits.delta_bytes && !self.unbounded { self.spill(shared) } else { Ok(()) }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 /// It ends by [`commit`](Self::commit), or without effect by being dropped. It stays on its thread. All methods take
 /// `&self`, so several tables can be used side by side; a guard or cursor alive at `commit` is a compile error.
 ///
-/// A call that fails half-way, by an I/O error or because the transaction has become too large, fails the
+/// A call that fails half-way, by an I/O error or because the disk is full, fails the
 /// transaction: everything after it gives [`Error::TransactionFailed`], and only dropping it is left. Errors that name
 /// a wrong argument (a key too long, a table that is not there) change nothing and fail nothing.
 ///
