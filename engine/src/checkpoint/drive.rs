@@ -255,22 +255,40 @@ impl<S: PageSource> Shared<S> {
     }
 
     /// Before a transaction begins: slows it if checkpoints cannot follow, a little at first; near the bounds it helps.
-    pub(crate) fn slow_down(&self) -> Result<()> {
+    pub(crate) fn slow_down(&self) {
         let full = self.fullness();
         if full < SLOW_FROM {
-            return Ok(());
+            return;
         }
         let begun = self.background.now();
         if full >= HELP_FROM {
-            // A full disk may refuse the checkpoint: then the transaction finds out for itself.
-            while self.fullness() >= HELP_FROM && self.step_outside(Wait::Ever)? != Step::None {}
+            self.help();
         } else if self.job.try_lock().is_none_or(|job| job.is_some()) {
             let over = (full - SLOW_FROM) * FULL / (HELP_FROM - SLOW_FROM);
             let nanos = SLOW_MAX.as_nanos() as u64 * over / FULL * over / FULL;
             self.background.sleep(Duration::from_nanos(nanos));
         }
         self.counters.stalled(self.background.now().saturating_sub(begun));
-        Ok(())
+    }
+
+    /// Does what makes room in delta and log, until there is some. If that fails, as on a full disk, the transaction
+    /// that is about to begin finds out for itself.
+    fn help(&self) {
+        let mut begun = false;
+        while self.fullness() >= HELP_FROM {
+            match self.step_outside(Wait::Ever) {
+                Ok(Step::None) if begun => return,
+                Ok(Step::None) => begun = true,
+                Ok(_) => continue,
+                Err(_) => return,
+            }
+            let Ok(mut writer) = self.gate.acquire(Wait::Ever) else { return };
+            let result = self.begin_checkpoint(&mut writer, LogAfter::Live);
+            self.gate.release(writer);
+            if result.is_err() {
+                return;
+            }
+        }
     }
 }
 

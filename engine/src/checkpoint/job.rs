@@ -92,6 +92,8 @@ pub(crate) struct Job {
     homed: usize,
     /// Pages dropped meanwhile, and how many of them are dropped on file.
     dropped: (Vec<u32>, usize),
+    /// The file was grown to so many pages for the checkpoint after this one: they may be used once that is durable.
+    grown_to: u64,
     begun: Duration,
     bytes_written: u64,
     bytes_total: u64,
@@ -151,6 +153,7 @@ impl Job {
             map: None,
             homed: 0,
             dropped: (Vec::new(), 0),
+            grown_to: 0,
             begun,
             bytes_written: 0,
             bytes_total: counts.bytes,
@@ -294,6 +297,7 @@ impl Job {
                     writer.drop_on_file(&dropped, self.number)?;
                 }
                 self.writer = self.taking.page_writer()?;
+                self.grow_ahead(shared, writer)?;
                 self.phase = Phase::Pages;
                 Ok(())
             }
@@ -302,6 +306,22 @@ impl Job {
                 Err(Failure::Refused(error))
             }
         }
+    }
+
+    /// Grows the file for the next checkpoint, if it is to be as large as this one: so that commits, which reserve its
+    /// room, need not, and this checkpoint's sync makes the growth durable.
+    fn grow_ahead<S: PageSource>(&mut self, shared: &Shared<S>, writer: &mut Writer) -> Result<()> {
+        let wanted = self.bytes_total >> shared.store.page_size.shift();
+        let space = writer.space()?;
+        let short = wanted.saturating_sub(space.free_pages());
+        if self.log_after == LogAfter::Live && short > 0 {
+            let to = space.end() + short;
+            // Where there is no room, a commit will meet that soon enough.
+            if shared.grow_file(to).is_ok() {
+                self.grown_to = to;
+            }
+        }
+        Ok(())
     }
 
     /// All is as before the checkpoint, but for its number.
@@ -336,6 +356,8 @@ impl Job {
         };
         write_meta(shared, &meta)?;
         writer.meta = meta;
+        let space = writer.space()?;
+        space.extend(self.grown_to.saturating_sub(space.end()))?;
         shared.group.checkpointed(&shared.registry, self.candidate.seq, self.log_start.as_ref())?;
         if self.log_after == LogAfter::Closed && shared.group.take_wal().is_some() {
             Wal::remove(&*shared.fs, &shared.log_path())?;

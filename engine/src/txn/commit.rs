@@ -107,7 +107,7 @@ impl WriteState {
         });
         if short > 0 {
             // Some more, so that not every commit grows the file.
-            let slack = (space.end() / 64).max((1 << 20) / page_size.bytes() as u64);
+            let slack = (space.end() / 64).max(nodes / 4).max((1 << 20) / page_size.bytes() as u64);
             let end = space.end();
             if shared.grow_file(end + short + slack).is_err() {
                 shared.grow_file(end + short)?;
