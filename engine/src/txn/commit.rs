@@ -67,7 +67,7 @@ impl WriteState {
             return Err(error);
         }
         let reserved = shared.background.now();
-        let put_bytes = self.log.put_bytes();
+        let (put_bytes, bytes) = (self.log.put_bytes(), self.changes.pages.bytes());
         let seq = self.writer.seq + 1;
         let made = self.hand_over(shared, seq);
         let mut open =
@@ -80,7 +80,7 @@ impl WriteState {
         // The commit is made: what is wrong with the books is the next writer's error.
         let _ = swept.inspect_err(|error| shared.poison(error));
         gauges(shared, writer);
-        let wake = shared.note_commit(writer);
+        let wake = shared.note_commit(writer, bytes);
         shared.counters.committed(put_bytes, reserved - begun, shared.background.now() - reserved);
         Ok(AfterCommit { seq, wake })
     }
