@@ -103,8 +103,8 @@ pub enum Error {
         /// The longest allowed.
         max: u64,
     },
-    /// `append` was given a key that is not beyond the table's last.
-    #[error("the appended key is not greater than the table's last key")]
+    /// `append`, or a bulk load, was given a key that is not beyond the last.
+    #[error("the appended key is not greater than the last key")]
     NotInOrder,
     /// A call that changes something failed half-way earlier; the transaction can only be dropped.
     #[error("an earlier call of this transaction failed; it can only be dropped")]

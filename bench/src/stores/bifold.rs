@@ -62,15 +62,23 @@ impl<S: Backend> Store for Bifold<S> {
         Ok(Self { db: builder.open(dir.join("data.bifold"))? })
     }
 
-    fn put<K, V>(&self, _order: Order, entries: impl Iterator<Item = (K, V)>) -> Result<()>
+    fn put<K, V>(&self, order: Order, entries: impl Iterator<Item = (K, V)>) -> Result<()>
     where
         K: AsRef<[u8]>,
         V: AsRef<[u8]>,
     {
         let txn = self.db.write()?;
         let table = txn.table(TABLE)?;
-        for (key, value) in entries {
-            table.insert(key, value)?;
+        if order == Order::Sorted {
+            let mut load = table.bulk_load()?;
+            for (key, value) in entries {
+                load.push(key, value)?;
+            }
+            load.finish()?;
+        } else {
+            for (key, value) in entries {
+                table.insert(key, value)?;
+            }
         }
         Ok(txn.commit()?)
     }
