@@ -466,7 +466,7 @@ impl<S: PageSource> Task for LogTask<S> {
         let due = inner.unsynced_since.unwrap_or_default() + UNSYNCED_MAX;
         let now = shared.background.now();
         if inner.wakers.is_empty() && now < due {
-            return Next::After(due - now);
+            return Next::After(due.saturating_sub(now));
         }
         shared.lead(inner);
         Next::Again

@@ -381,7 +381,7 @@ impl<S: PageSource> Steps<'_, S> {
         let late = deadline.is_some_and(|at| at <= now) && schedule.patience == 0;
         if !(schedule.due || late || schedule.cuts) {
             return match deadline {
-                Some(at) if at > now => Next::After(at - now),
+                Some(at) if at > now => Next::After(at.saturating_sub(now)),
                 _ => Next::WhenWoken,
             };
         }

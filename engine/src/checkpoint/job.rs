@@ -238,16 +238,13 @@ impl Job {
             Phase::Pages => {
                 let image = |id: u32| image(&shared.store.slab, id);
                 let (layout, homes) = (&self.layout, &mut self.homes);
-                match self.writer.write_next(shared, layout, homes, self.before, &image)? {
-                    Some(bytes) => {
-                        self.bytes_written += bytes;
-                        return Ok(Progress::Wrote(bytes));
-                    }
-                    None => {
-                        self.reached = self.homes.ids().len();
-                        self.phase = Phase::Kept;
-                    }
+                let written = self.writer.write_next(shared, layout, homes, self.before, &image)?;
+                if let Some(bytes) = written {
+                    self.bytes_written += bytes;
+                    return Ok(Progress::Wrote(bytes));
                 }
+                self.reached = self.homes.ids().len();
+                self.phase = Phase::Kept;
             }
             Phase::KeptPages => {
                 let image = |id: u32| image(&shared.store.slab, id);
@@ -281,12 +278,11 @@ impl Job {
     }
 
     fn take_places<S: PageSource>(&mut self, shared: &Shared<S>, writer: &mut Writer) -> Result<(), Failure> {
-        let taken = match self.refused.take() {
-            Some(error) => Err(error),
-            None => {
-                let unnoted = self.candidate.unnoted + self.catalog.dropped.len();
-                self.taking.take(shared, writer, &self.layout, unnoted as u64)
-            }
+        let unnoted = self.candidate.unnoted + self.catalog.dropped.len();
+        let taken = if let Some(error) = self.refused.take() {
+            Err(error)
+        } else {
+            self.taking.take(shared, writer, &self.layout, unnoted as u64)
         };
         match taken {
             Ok(false) => Ok(()),

@@ -69,7 +69,7 @@ impl<S: PageSource> Builder<S> {
             page_size: PageSize::DEFAULT.bytes(),
             delta_size: 256 << 20,
             log_size: 64 << 20,
-            checkpoint_interval: Some(Duration::from_secs(60)),
+            checkpoint_interval: Some(Duration::from_mins(1)),
             durability: Durability::default(),
             sync_method: SyncMethod::default(),
             background: None,

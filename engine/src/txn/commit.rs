@@ -81,7 +81,8 @@ impl WriteState {
         let _ = swept.inspect_err(|error| shared.poison(error));
         gauges(shared, writer);
         let wake = shared.note_commit(writer, bytes);
-        shared.counters.committed(put_bytes, reserved - begun, shared.background.now() - reserved);
+        let appended = shared.background.now().saturating_sub(reserved);
+        shared.counters.committed(put_bytes, reserved.saturating_sub(begun), appended);
         Ok(AfterCommit { seq, wake })
     }
 
