@@ -10,7 +10,7 @@ use super::job::{Job, Progress};
 use super::{Candidate, Failure, LogAfter, Open, walk_cut_subtrees};
 use crate::background::{Next, Task};
 use crate::db::counters::Counters;
-use crate::db::shared::Shared;
+use crate::db::shared::{BrokenOff, Shared};
 use crate::error::{Error, Result};
 use crate::gate::Wait;
 use crate::txn::writer::Writer;
@@ -28,6 +28,8 @@ const WALK_PER_STEP: usize = 16;
 const WALK_PAUSE: Duration = Duration::from_micros(500);
 /// Commits to make before a checkpoint that was refused is tried again.
 const PATIENCE: u32 = 64;
+/// The least time to the next attempt, if there are none.
+const RETRY: Duration = Duration::from_secs(1);
 /// Full, in the measure of [`Shared::fullness`].
 pub(crate) const FULL: u64 = 1024;
 /// Where writers are slowed.
@@ -61,6 +63,27 @@ pub(crate) struct Schedule {
 impl Default for Schedule {
     fn default() -> Self {
         Self { due: false, dirty_since: None, cuts: false, patience: 0, rate: RATE, transaction: 0 }
+    }
+}
+
+/// The checkpoint under way, and what came of those before.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    job: Option<Job>,
+    /// The last that was done.
+    done: u64,
+    /// The last that failed, and why.
+    failed: Option<(u64, Error)>,
+}
+
+impl Slot {
+    /// What came of checkpoint `number`, which is not under way: if it failed, a later one makes up for it.
+    fn outcome(&self, number: u64) -> Result<()> {
+        match &self.failed {
+            _ if self.done >= number => Ok(()),
+            Some((failed, error)) if *failed >= number => Err(error.clone()),
+            _ => Err(Error::Internal("a checkpoint has come to no end")),
+        }
     }
 }
 
@@ -126,18 +149,18 @@ impl<S: PageSource> Shared<S> {
         while matches!(steps.step(), Next::Again) {}
     }
 
-    /// Begins a checkpoint of the newest commit, unless one is under way.
-    fn begin_checkpoint(&self, writer: &mut Writer, log_after: LogAfter) -> Result<()> {
+    /// Begins a checkpoint of the newest commit, unless one is under way; returns the number of the one or the other.
+    fn begin_checkpoint(&self, writer: &mut Writer, log_after: LogAfter) -> Result<u64> {
         let mut slot = self.job.lock();
-        if slot.is_some() {
-            return Ok(());
+        if let Some(job) = &slot.job {
+            return Ok(job.number());
         }
         self.check_poison()?;
         let newest = &writer.newest;
         let candidate =
             Candidate { seq: newest.seq, catalog: newest.catalog, tables: newest.tables.clone(), unnoted: 0 };
-        *slot = Some(self.begin_job(writer, candidate, log_after).map_err(|f| self.failed(f))?);
-        Ok(())
+        let job = self.begin_job(writer, candidate, log_after).map_err(|f| self.failed(f))?;
+        Ok(slot.job.insert(job).number())
     }
 
     fn begin_job(
@@ -152,27 +175,44 @@ impl<S: PageSource> Shared<S> {
         Job::begin(self, writer, candidate, log_after)
     }
 
+    /// A step of a checkpoint wrote so many bytes in this time.
+    fn note_rate(&self, bytes: u64, took: Duration) {
+        let rate = u128::from(bytes) * 1_000_000_000 / took.as_nanos().max(1);
+        let mut schedule = self.schedule.lock();
+        schedule.rate = u64::try_from((u128::from(schedule.rate) * 7 + rate) / 8).unwrap_or(u64::MAX);
+    }
+
     /// One step of the job under way.
     fn step_job(&self, writer: Option<&mut Writer>, open: Option<&mut dyn Open>) -> Result<Step, Failure> {
         let mut slot = self.job.lock();
-        let Some(job) = slot.as_mut() else { return Ok(Step::None) };
+        let Some(job) = slot.job.as_mut() else { return Ok(Step::None) };
         if writer.is_none() && job.needs_writer() {
             return Ok(Step::Busy);
         }
+        let number = job.number();
         // After a failure elsewhere nothing more is written.
+        let goes_on = self.check_poison().map_err(match job.counts() {
+            true => Failure::Unknown,
+            false => Failure::Fatal,
+        });
+        // A panic leaves a job that nobody can trust.
+        let broken = BrokenOff(self);
         let begun = self.background.now();
-        let stepped = self.check_poison().map_err(Failure::Fatal).and_then(|()| job.step(self, writer, open));
+        let stepped = goes_on.and_then(|()| job.step(self, writer, open));
+        std::mem::forget(broken);
         if let Ok(Progress::Wrote(bytes)) = stepped {
-            let took = self.background.now().saturating_sub(begun).as_nanos().max(1);
-            let rate = u128::from(bytes) * 1_000_000_000 / took;
-            let mut schedule = self.schedule.lock();
-            schedule.rate = u64::try_from((u128::from(schedule.rate) * 7 + rate) / 8).unwrap_or(u64::MAX);
+            self.note_rate(bytes, self.background.now().saturating_sub(begun));
         }
         if let Err(Failure::Fatal(error) | Failure::Unknown(error)) = &stepped {
             self.poison(error);
         }
-        if !matches!(stepped, Ok(Progress::More | Progress::Wrote(_))) {
-            *slot = None;
+        match &stepped {
+            Ok(Progress::More | Progress::Wrote(_)) => {}
+            Ok(Progress::Done) => (slot.job, slot.done) = (None, number),
+            Err(Failure::Refused(error) | Failure::Fatal(error) | Failure::Unknown(error)) => {
+                // Whoever waits for it is told, if it is another who does this step.
+                (slot.job, slot.failed) = (None, Some((number, error.clone())));
+            }
         }
         stepped.map(Step::Did)
     }
@@ -181,7 +221,11 @@ impl<S: PageSource> Shared<S> {
     fn failed(&self, failure: Failure) -> Error {
         match failure {
             Failure::Refused(error) => {
-                self.schedule.lock().patience = PATIENCE;
+                let mut schedule = self.schedule.lock();
+                schedule.patience = PATIENCE;
+                // However few commits there are, it is tried again when the time has passed once more.
+                schedule.dirty_since.get_or_insert_with(|| self.background.now());
+                drop(schedule);
                 error
             }
             Failure::Fatal(error) | Failure::Unknown(error) => {
@@ -197,14 +241,15 @@ impl<S: PageSource> Shared<S> {
             Step::Busy => {}
             step => return Ok(step),
         }
-        let mut writer = match self.gate.acquire(wait) {
-            Err(Error::WriterBusy { .. }) => return Ok(Step::Busy),
-            result => result?,
-        };
-        let stepped = self.step_job(Some(&mut writer), None);
-        crate::txn::commit::gauges(self, &writer);
-        self.gate.release(writer);
-        stepped.map_err(|f| self.failed(f))
+        let stepped = self.with_writer(wait, |writer| {
+            let stepped = self.step_job(Some(writer), None);
+            crate::txn::commit::gauges(self, writer);
+            stepped.map_err(|f| self.failed(f))
+        });
+        match stepped {
+            Err(Error::WriterBusy { .. }) => Ok(Step::Busy),
+            stepped => stepped,
+        }
     }
 
     /// Makes a checkpoint of everything committed so far, while others go on. No gate is held.
@@ -212,14 +257,30 @@ impl<S: PageSource> Shared<S> {
     /// # Errors
     /// `DiskFull` and others that leave all as it was; those that poison.
     pub(crate) fn checkpoint_outside(&self) -> Result<()> {
-        // One that is under way may be older than what is asked for.
-        while self.step_outside(Wait::Ever)? != Step::None {}
-        let mut writer = self.gate.acquire(Wait::Ever)?;
-        let begun = self.check_poison().and_then(|()| self.begin_checkpoint(&mut writer, LogAfter::Live));
-        self.gate.release(writer);
-        begun?;
-        while self.step_outside(Wait::Ever)? != Step::None {}
-        Ok(())
+        // One that is under way may be older than what is asked for. If it fails, that is not what is asked either.
+        let older = self.job.lock().job.as_ref().map(Job::number);
+        if let Some(older) = older
+            && let Err(error @ Error::WriterHeldHere) = self.see_ended(older)
+        {
+            return Err(error);
+        }
+        let number = self.with_writer(Wait::Ever, |writer| {
+            self.check_poison()?;
+            self.begin_checkpoint(writer, LogAfter::Live)
+        })?;
+        self.see_ended(number)
+    }
+
+    /// Does checkpoint `number` to its end, unless others do; returns what came of it. Later ones are not waited for.
+    fn see_ended(&self, number: u64) -> Result<()> {
+        loop {
+            let slot = self.job.lock();
+            if slot.job.as_ref().is_none_or(|job| job.number() > number) {
+                return slot.outcome(number);
+            }
+            drop(slot);
+            self.step_outside(Wait::Ever)?;
+        }
     }
 
     /// Makes a checkpoint of everything committed, with the gate held.
@@ -255,7 +316,9 @@ impl<S: PageSource> Shared<S> {
             let open = open.as_mut().map(|open| &mut **open as &mut dyn Open);
             let step = self.step_job(Some(writer), open);
             if step.map_err(|f| self.failed(f))? == Step::None {
-                return Ok(());
+                crate::txn::commit::gauges(self, writer);
+                // One that failed in another's hands is gone from the slot, and has poisoned.
+                return if writer.under_way.is_none() { Ok(()) } else { self.check_poison() };
             }
         }
     }
@@ -263,17 +326,36 @@ impl<S: PageSource> Shared<S> {
     /// Begins a checkpoint of `candidate`, a commit that is not published yet, and takes its places: from then on it
     /// will not be refused. With the gate held, and no job under way.
     pub(crate) fn begin_candidate(&self, writer: &mut Writer, candidate: Candidate) -> Result<(), Failure> {
-        *self.job.lock() = Some(self.begin_job(writer, candidate, LogAfter::Live)?);
-        while self.job.lock().as_ref().is_some_and(|job| !job.has_places()) {
+        let job = self.begin_job(writer, candidate, LogAfter::Live)?;
+        self.job.lock().job = Some(job);
+        while self.job.lock().job.as_ref().is_some_and(|job| !job.has_places()) {
             self.step_job(Some(writer), None)?;
         }
-        Ok(())
+        // Also if a step failed in the background's hands.
+        self.check_poison().map_err(Failure::Fatal)
     }
 
     /// Finishes what [`begin_candidate`](Self::begin_candidate) began.
     pub(crate) fn finish_candidate(&self, writer: &mut Writer) -> Result<(), Failure> {
-        while self.step_job(Some(writer), None)? != Step::None {}
-        Ok(())
+        let ended = loop {
+            match self.step_job(Some(writer), None) {
+                Ok(Step::None) => break Ok(()),
+                Ok(_) => {}
+                Err(failure) => break Err(failure),
+            }
+        };
+        if writer.under_way.is_none() {
+            // It is swept in: what failed after that is the next writer's error.
+            return Ok(());
+        }
+        ended?;
+        // A step failed in the background's hands.
+        let error = self.check_poison().err().unwrap_or(Error::Internal("a checkpoint has vanished"));
+        Err(if writer.meta.checkpoint == writer.begun {
+            Failure::Unknown(error)
+        } else {
+            Failure::Fatal(error)
+        })
     }
 
     /// Before a transaction begins: slows it if checkpoints cannot follow, a little at first; near the bounds it helps.
@@ -285,7 +367,7 @@ impl<S: PageSource> Shared<S> {
         let begun = self.background.now();
         if full >= HELP_FROM {
             self.help();
-        } else if self.job.try_lock().is_none_or(|job| job.is_some()) {
+        } else if self.job.try_lock().is_none_or(|slot| slot.job.is_some()) {
             let over = (full - SLOW_FROM) as f64 / (HELP_FROM - SLOW_FROM) as f64;
             let Schedule { rate, transaction, .. } = *self.schedule.lock();
             // At half the way such transactions come as fast as the checkpoint writes.
@@ -307,10 +389,8 @@ impl<S: PageSource> Shared<S> {
                 Ok(_) => continue,
                 Err(_) => return,
             }
-            let Ok(mut writer) = self.gate.acquire(Wait::Ever) else { return };
-            let result = self.begin_checkpoint(&mut writer, LogAfter::Live);
-            self.gate.release(writer);
-            if result.is_err() {
+            let began = self.with_writer(Wait::Ever, |writer| self.begin_checkpoint(writer, LogAfter::Live));
+            if began.is_err() {
                 return;
             }
         }
@@ -355,14 +435,28 @@ impl<S: PageSource> Steps<'_, S> {
             Err(Error::WriterHeldHere) => Next::After(GATE_WAIT),
             Err(error) => {
                 tracing::warn!(%error, "a checkpoint failed");
-                Next::WhenWoken
+                self.until_late()
             }
         }
     }
 
+    /// When a commit will have gone long enough without a checkpoint.
+    fn deadline(&self) -> Option<Duration> {
+        let since = self.shared.schedule.lock().dirty_since?;
+        since.checked_add(self.shared.limits.checkpoint_interval?)
+    }
+
+    /// Nothing is to be done before that.
+    fn until_late(&self) -> Next {
+        let now = self.shared.background.now();
+        self.deadline().map_or(Next::WhenWoken, |at| Next::After(at.saturating_sub(now).max(RETRY)))
+    }
+
     /// Waits after a batch of `bytes`, unless writers come nearer to the bounds than the checkpoint to its end.
     fn pace(&self, bytes: u64) -> Next {
-        let Some(progress) = self.shared.job.lock().as_ref().map(Job::progress) else { return Next::Again };
+        let Some(progress) = self.shared.job.lock().job.as_ref().map(Job::progress) else {
+            return Next::Again;
+        };
         // It begins with the bounds half full, and is to be done before writers are slowed.
         let used = self.shared.fullness().saturating_sub(FULL / 2) * FULL / (SLOW_FROM - FULL / 2);
         if !self.paced || used >= progress {
@@ -376,39 +470,35 @@ impl<S: PageSource> Steps<'_, S> {
         let shared = self.shared;
         let now = shared.background.now();
         let schedule = *shared.schedule.lock();
-        let deadline =
-            schedule.dirty_since.and_then(|since| Some(since + shared.limits.checkpoint_interval?));
-        let late = deadline.is_some_and(|at| at <= now) && schedule.patience == 0;
+        let deadline = self.deadline();
+        let late = deadline.is_some_and(|at| at <= now);
         if !(schedule.due || late || schedule.cuts) {
-            return match deadline {
-                Some(at) if at > now => Next::After(at.saturating_sub(now)),
-                _ => Next::WhenWoken,
-            };
+            return deadline.map_or(Next::WhenWoken, |at| Next::After(at.saturating_sub(now)));
         }
-        let mut writer = match shared.gate.acquire(wait) {
-            Ok(writer) => writer,
-            Err(Error::WriterBusy { .. }) => return Next::Again,
-            Err(_) => return Next::After(GATE_WAIT),
-        };
-        let result = if schedule.due || late {
-            shared.begin_checkpoint(&mut writer, LogAfter::Live)
-        } else {
-            walk_some(shared, &mut writer);
+        let begins = schedule.due || late;
+        let result = shared.with_writer(wait, |writer| {
+            // Since it was looked for, another may have begun one.
+            if begins && writer.under_way.is_none() {
+                shared.begin_checkpoint(writer, LogAfter::Live)?;
+            } else if writer.under_way.is_none() {
+                walk_some(shared, writer);
+            }
+            crate::txn::commit::gauges(shared, writer);
             Ok(())
-        };
-        crate::txn::commit::gauges(shared, &writer);
-        shared.gate.release(writer);
+        });
         match result {
             Ok(()) => {
-                if self.paced && !(schedule.due || late) {
+                if self.paced && !begins {
                     shared.background.sleep(WALK_PAUSE);
                 }
                 Next::Again
             }
+            Err(Error::WriterBusy { .. }) => Next::Again,
+            Err(Error::WriterHeldHere) => Next::After(GATE_WAIT),
             Err(error) => {
                 tracing::warn!(%error, "a checkpoint failed");
                 shared.schedule.lock().due = false;
-                Next::WhenWoken
+                self.until_late()
             }
         }
     }
@@ -423,3 +513,7 @@ fn walk_some<S: PageSource>(shared: &Shared<S>, writer: &mut Writer) {
     });
     shared.schedule.lock().cuts = more;
 }
+
+#[cfg(test)]
+#[path = "drive_tests.rs"]
+mod tests;

@@ -170,6 +170,17 @@ impl Job {
         matches!(self.phase, Collect | Pages | KeptPages | Sync | Homes)
     }
 
+    /// Its number.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether its meta is durable: then all it holds is.
+    pub(crate) fn counts(&self) -> bool {
+        use Phase::{Done, Drops, Homes, Release, Sweep};
+        matches!(self.phase, Homes | Drops | Sweep | Release | Done)
+    }
+
     /// Whether the checkpoint can no longer be refused.
     pub(crate) fn has_places(&self) -> bool {
         !matches!(self.phase, Phase::Collect | Phase::Places)
@@ -321,7 +332,7 @@ impl Job {
     }
 
     /// All is as before the checkpoint, but for its number.
-    fn refuse<S: PageSource>(&mut self, shared: &Shared<S>, writer: &mut Writer) -> Result<()> {
+    pub(super) fn refuse<S: PageSource>(&mut self, shared: &Shared<S>, writer: &mut Writer) -> Result<()> {
         // The catalog's new pages are nobody's.
         for &id in &self.catalog.made {
             writer.descriptors.ids.free(&shared.store.slab, id);
@@ -337,9 +348,11 @@ impl Job {
 
     fn write_meta<S: PageSource>(&mut self, shared: &Shared<S>, writer: &mut Writer) -> Result<()> {
         let map = self.map.take().ok_or(Error::Internal("a meta before its free map"))?;
-        let log = match (self.log_start, self.log_after) {
-            (Some(start), LogAfter::Live) => LogState::Live(start),
-            _ => LogState::Closed,
+        let log = match (self.log_after, self.log_start) {
+            (LogAfter::Closed, _) => LogState::Closed,
+            (LogAfter::Live, Some(start)) => LogState::Live(start),
+            // There was none when it began: one that was made since holds what came after, and only that.
+            (LogAfter::Live, None) => writer.meta.log,
         };
         let meta = Meta {
             checkpoint: self.number,

@@ -15,6 +15,7 @@ use crate::free::{Grant, Run, Use};
 use crate::node::Node;
 use crate::txn::writer::Writer;
 use bifold_page_source::{PageId, PageSource};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Pages that get their places in one step.
@@ -50,10 +51,15 @@ impl Kept {
             self.ids = Some(collect(shared, writer, image)?);
         }
         let ids = self.ids.as_deref().unwrap_or_default();
-        let now: Vec<u32> = ids.iter().skip(self.placed).take(PAGES_PER_STEP).copied().collect();
-        if now.is_empty() {
+        let next: Vec<u32> = ids.iter().skip(self.placed).take(PAGES_PER_STEP).copied().collect();
+        if next.is_empty() {
             return Ok(false);
         }
+        self.placed += next.len();
+        // Readers end between the steps, and then what they saw is gone, and its descriptors may be another page's. Whoever
+        // sees a page sees what is below it: so none stays without its children.
+        let still: HashSet<u32> = writer.kept_for_readers(&shared.store.slab).into_iter().collect();
+        let now: Vec<u32> = next.into_iter().filter(|id| still.contains(id)).collect();
         // Values have no level and come first.
         let (values, nodes): (Vec<u32>, Vec<u32>) =
             now.iter().partition(|&&id| writer.descriptors.places(id) != 1);
@@ -61,7 +67,6 @@ impl Kept {
             tracing::debug!("no room on the disk for pages that only readers see: they stay in memory");
             return Ok(false);
         };
-        self.placed += now.len();
         let pages = places.iter().flat_map(|run| run.start..run.end()).map(|page| Run::new(page, 1));
         let pairs = nodes.iter().copied().zip(pages).chain(values.iter().copied().zip(runs.iter().copied()));
         writer.keep_at(&pairs.collect());

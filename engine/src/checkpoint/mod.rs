@@ -23,7 +23,7 @@ pub(crate) mod write;
 
 pub(crate) use cut_walk::walk_cut_subtrees;
 pub(crate) use free_map::{capacity as chain_capacity, load as load_free_map};
-pub(crate) use job::{Job, mark_reached};
+pub(crate) use job::mark_reached;
 pub(crate) use layout::Layout;
 pub(crate) use stages::{Batch, Homes, Places, write_value_at};
 pub(crate) use sweep::{Open, OpenCommit, drop_of_home, on_file_now};

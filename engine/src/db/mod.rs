@@ -230,9 +230,11 @@ impl<S: PageSource> Db<S> {
         }
         shared.check_poison()?;
         // A forgotten write transaction keeps the writer: the log stays, and opening recovers.
-        let mut writer = shared.gate.acquire(Wait::No)?;
-        let result = self.finish_with(&mut writer);
-        shared.gate.release(writer);
+        let result = shared.with_writer(Wait::No, |writer| self.finish_with(writer));
+        if result.is_err() && shared.check_poison().is_ok() {
+            // What is in the log's buffer alone would be gone with the process, and nobody is left who syncs it.
+            let _ = shared.sync_commits();
+        }
         result
     }
 

@@ -3,11 +3,10 @@
 
 use super::counters::Counters;
 use crate::background::{Background, Worker};
-use crate::checkpoint::Job;
-use crate::checkpoint::drive::Schedule;
+use crate::checkpoint::drive::{Schedule, Slot};
 use crate::durability::Durability;
 use crate::error::{Error, Result};
-use crate::gate::Gate;
+use crate::gate::{Gate, Wait};
 use crate::group::Group;
 use crate::open::log_path;
 use crate::root::Root;
@@ -56,7 +55,7 @@ pub(crate) struct Shared<S> {
     /// The log, and who waits for it.
     pub(crate) group: Group,
     /// The checkpoint under way. Locked after the gate, if both are.
-    pub(crate) job: Mutex<Option<Job>>,
+    pub(crate) job: Mutex<Slot>,
     /// What the background is to do. Locked last.
     pub(crate) schedule: Mutex<Schedule>,
     pub(crate) background: Arc<dyn Background>,
@@ -101,6 +100,23 @@ impl<S: PageSource> Shared<S> {
         }
     }
 
+    /// Does some work on the writer's state, with the gate held.
+    ///
+    /// # Errors
+    /// Those of `work`; `WriterHeldHere`, `WriterBusy`.
+    pub(crate) fn with_writer<R>(
+        &self,
+        wait: Wait,
+        work: impl FnOnce(&mut Writer) -> Result<R>,
+    ) -> Result<R> {
+        let mut turn = Turn { gate: &self.gate, writer: Some(self.gate.acquire(wait)?) };
+        let Some(writer) = &mut turn.writer else { return Err(Error::Internal("a turn without the writer")) };
+        let broken = BrokenOff(self);
+        let result = work(writer);
+        std::mem::forget(broken);
+        result
+    }
+
     /// Makes what was written through the file itself durable.
     pub(crate) fn sync_file(&self) -> Result<()> {
         self.file.sync().map_err(|e| Error::io("sync", 0, e))
@@ -122,5 +138,29 @@ impl<S: PageSource> Shared<S> {
             }
             other => other.into(),
         })
+    }
+}
+
+/// A turn at the writer's state. A panic on the way ends it too: a gate that stays closed would make all others wait
+/// for ever.
+struct Turn<'a> {
+    gate: &'a Gate<Writer>,
+    writer: Option<Box<Writer>>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            self.gate.release(writer);
+        }
+    }
+}
+
+/// Dropped by a panic, and forgotten otherwise: what the panic left behind is not written.
+pub(crate) struct BrokenOff<'a, S: PageSource>(pub(crate) &'a Shared<S>);
+
+impl<S: PageSource> Drop for BrokenOff<'_, S> {
+    fn drop(&mut self) {
+        self.0.poison(&Error::Internal("work on the database was broken off by a panic"));
     }
 }

@@ -158,10 +158,11 @@ impl WriteState {
         durability: Durability,
         open: &mut OpenCommit,
     ) -> Result<bool> {
+        let unknown = |error| Error::OutcomeUnknown(Arc::new(error));
         if shared.mode == Mode::Ephemeral {
             let root = self.next_root(seq, &open.changed);
             shared.group.publish_unlogged(&shared.registry, Arc::clone(&root));
-            self.settle(shared, root, std::mem::take(&mut open.dropped))?;
+            self.settle(shared, root, std::mem::take(&mut open.dropped)).map_err(unknown)?;
             return Ok(true);
         }
         let Some(record) = self.log.record() else { return Ok(false) };
@@ -169,11 +170,11 @@ impl WriteState {
             let root = self.next_root(seq, &open.changed);
             let logged = shared.log_commit(&root, record, durability).map_err(|error| {
                 shared.poison(&error);
-                Error::OutcomeUnknown(Arc::new(error))
+                unknown(error)
             })?;
             match logged {
                 Logged::Yes => {
-                    self.settle(shared, root, std::mem::take(&mut open.dropped))?;
+                    self.settle(shared, root, std::mem::take(&mut open.dropped)).map_err(unknown)?;
                     return Ok(true);
                 }
                 // The checkpoint under way, if there is one, gives room back when it counts.

@@ -233,12 +233,13 @@ impl Writer {
         }
         self.skipped = 0;
         registry.collect();
+        // Roots newer than this may yet be shown to readers, and with them all that any of them reaches. Looked at before
+        // the readers: others publish meanwhile, and what is published in between may have readers that were not met.
+        let published = registry.current().seq;
         let mut live = Vec::new();
         registry.live(&mut |root| live.push(root.seq));
         live.extend(self.under_way.as_ref().map(|job| job.seq));
         live.sort_unstable();
-        // Roots newer than this may yet be shown to readers, and with them all that any of them reaches.
-        let published = registry.current().seq;
         let busy = self.under_way.is_some();
         let ids = &mut self.descriptors.ids;
         let mut places = Vec::new();
