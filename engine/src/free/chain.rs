@@ -10,8 +10,10 @@
 //! records without them, and then, for as many of them as it needs, that they are free no longer.
 #![forbid(unsafe_code)]
 
+use super::page_iter::union;
+use super::page_set::PageSet;
 use super::record::{RECORD_BYTES_MAX, RUN_BYTES_MAX, Record, Subtree, encode, number_bytes, payload_count};
-use super::runs::{Run, Runs, coalesce, first_pages};
+use super::runs::{Run, first_pages};
 use super::space::{FreeSpace, Grant, Use};
 use crate::error::{Error, Result};
 use bifold_page_source::PageRef;
@@ -76,12 +78,9 @@ impl FreeSpace {
         self.check_begun(number)?;
         let (runs, more) = self.withheld.take_unnoted(self.recorded, number, max_runs.max(1));
         for run in runs {
-            let others = self.early.missing(run);
-            // It is free in the persisted map already, and is withheld from now on and nothing else.
-            self.early.remove_any(run)?;
-            for other in others {
-                self.note_free(other)?;
-            }
+            // What is early is free in the persisted map already, and is withheld from now on and nothing else.
+            let Self { early, to_alloc, to_free, .. } = self;
+            early.take(run, |other| to_alloc.take(other, |rest| to_free.insert(rest)))?;
         }
         Ok(more)
     }
@@ -106,7 +105,7 @@ impl FreeSpace {
         }
         let mut wanted = self.upper_bound_pages(capacity, more);
         if self.chain_is_long(capacity) {
-            let whole = self.pages_for(self.whole_runs_bound() + 2 * more, capacity);
+            let whole = self.pages_for(self.whole_runs_bound(), more, capacity);
             if whole <= self.free_pages() {
                 wanted = wanted.max(whole);
             }
@@ -118,23 +117,22 @@ impl FreeSpace {
     /// if until then no more than `more` runs are allocated for a checkpoint, dropped, reached, or given back, each
     /// wholly early or not at all, and each page has `capacity` bytes for records. Constant time.
     pub(crate) fn upper_bound_pages(&self, capacity: usize, more: u64) -> u64 {
-        // A change of one run adds two records at most: it splits a run that was recorded whole. A withheld run that
-        // was partly reached is recorded in as many parts as there are early runs in it, and one more.
-        let runs = self.to_alloc.count()
-            + self.to_free.count()
-            + self.withheld.unnoted()
-            + self.early.count()
-            + RUNS_AT_END;
-        self.pages_for(runs as u64 + 2 * more, capacity)
+        // A withheld run that was partly reached is recorded in as many parts as there are early runs in it, and one
+        // more.
+        let runs =
+            self.to_alloc.count() + self.to_free.count() + self.withheld.unnoted() + self.early.count();
+        self.pages_for(runs as u64, more, capacity)
     }
 
-    /// How many pages `runs` records of runs, the subtrees, and the chain's own pages can need.
-    fn pages_for(&self, runs: u64, capacity: usize) -> u64 {
+    /// How many pages `runs` records of runs, the subtrees, `more` changes and the chain's own pages can need.
+    fn pages_for(&self, runs: u64, more: u64, capacity: usize) -> u64 {
         let subtrees = (self.subtrees.len() + self.recorded_subtrees.len()) as u64;
         // The file may grow meanwhile, and what lies beyond twice its length is a run or two.
         let run_bytes = 1 + 2 * number_bytes(self.end.saturating_mul(2)) as u64;
+        // A change of one run adds two records at most: it splits one that was recorded whole.
+        let change_bytes = (2 * run_bytes).max(RECORD_BYTES_MAX as u64);
         let at_end = (RUNS_AT_END * RUN_BYTES_MAX) as u64;
-        let bytes = runs * run_bytes + at_end + subtrees * RECORD_BYTES_MAX as u64;
+        let bytes = runs * run_bytes + more * change_bytes + at_end + subtrees * RECORD_BYTES_MAX as u64;
         // No record straddles two pages, and each page of the chain is itself a change.
         let room = capacity.saturating_sub(RECORD_BYTES_MAX - 1 + RUN_BYTES_MAX).max(1) as u64;
         bytes.div_ceil(room)
@@ -143,7 +141,7 @@ impl FreeSpace {
     /// At most how many runs the map of the next checkpoint has.
     fn whole_runs_bound(&self) -> u64 {
         let runs =
-            self.free.runs().count() + self.early.count() + self.withheld.run_count() + self.chain.len();
+            self.free.all().count() + self.early.count() + self.withheld.run_count() + self.chain.len();
         runs as u64
     }
 
@@ -182,17 +180,16 @@ impl FreeSpace {
             self.early.remove(run)?;
         }
         for run in grant.runs {
-            for left in self.early.overlapping(run).collect::<Vec<_>>() {
-                self.give_back(left)?;
-            }
+            let unused: Vec<Run> = self.early.overlapping(run).collect();
+            unused.into_iter().try_for_each(|run| self.give_back(run))?;
         }
         if rewritten {
             for run in std::mem::take(&mut self.chain) {
                 self.withheld.drop_noted(run, number, number)?;
             }
         }
-        self.to_alloc = Runs::default();
-        self.to_free = Runs::default();
+        self.to_alloc = PageSet::default();
+        self.to_free = PageSet::default();
         self.recorded = number;
         self.recorded_subtrees = self.subtrees_at(number).map(|subtree| subtree.root.bits()).collect();
         self.chain.extend_from_slice(&laid.pages);
@@ -201,15 +198,14 @@ impl FreeSpace {
 
     /// Lays out the whole map if the chain is long and the pages granted suffice, and else the journal; tells which.
     fn lay_out(&mut self, number: u64, capacity: usize, grant: &mut Grant) -> Result<(Laid, bool)> {
-        let journal = encode(self.journal(number), capacity)?;
         // An interval without changes adds nothing, and replaces nothing.
-        if !journal.is_empty() && self.chain_is_long(capacity) {
-            let whole = encode(self.whole(number), capacity)?;
+        if self.chain_is_long(capacity) && self.journal(number).next().is_some() {
+            let whole = self.whole(number, capacity)?;
             if let Ok(laid) = with_own_pages(whole, &grant.runs, capacity) {
                 return Ok((laid, true));
             }
         }
-        let mut payloads = journal;
+        let mut payloads = encode(self.journal(number), capacity)?;
         loop {
             match with_own_pages(payloads, &grant.runs, capacity) {
                 Ok(laid) => return Ok((laid, false)),
@@ -244,13 +240,13 @@ impl FreeSpace {
     }
 
     /// The whole persisted map of checkpoint `number`, but for the chain's new pages.
-    fn whole(&self, number: u64) -> impl Iterator<Item = Record> {
-        let mut runs: Vec<Run> = self.free.runs().iter().chain(self.early.iter()).collect();
-        runs.extend(self.withheld.recorded_by(number));
-        runs.extend_from_slice(&self.chain);
-        coalesce(&mut runs);
+    fn whole(&self, number: u64, capacity: usize) -> Result<Vec<Vec<u8>>> {
+        let withheld = self.withheld.recorded_by(number)?;
+        let mut chain = PageSet::default();
+        self.chain.iter().try_for_each(|&run| chain.insert(run))?;
+        let runs = union([self.free.all(), &self.early, &withheld, &chain]);
         let subtrees = self.subtrees_at(number).map(|&subtree| Record::Subtree(subtree));
-        runs.into_iter().map(Record::Free).chain(subtrees)
+        encode(runs.map(Record::Free).chain(subtrees), capacity)
     }
 
     /// The subtrees that `checkpoint` does not refer to.
@@ -289,3 +285,7 @@ fn with_own_pages(
         wanted = count;
     }
 }
+
+#[cfg(test)]
+#[path = "chain_tests.rs"]
+mod tests;

@@ -8,14 +8,17 @@
 //! The *persisted map* of checkpoint N is the set of pages that N does not refer to: free, early, and withheld
 //! ones dropped at N or before. That snapshots hold pages back is not persisted: they do not outlive the process.
 //!
-//! - [`runs`], [`run_set`]: sets of page runs, the second with an index by length to allocate from.
+//! - [`runs`], [`page_set`], [`run_set`]: sets of pages, for long runs, for scattered pages, and to allocate from.
 //! - [`withheld`]: dropped pages and the rule of births and drops.
 //! - [`space`]: [`FreeSpace`], which the writer owns: all states, handing out and taking back.
 //! - [`chain`]: what a checkpoint records of it, in steps, beside writers who go on.
 //! - [`record`], [`replay`]: the persisted form, a chain of records, and reading it back.
 #![forbid(unsafe_code)]
 
+mod bits;
 mod chain;
+mod page_iter;
+mod page_set;
 mod record;
 mod replay;
 mod run_set;

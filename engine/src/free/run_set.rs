@@ -1,87 +1,118 @@
-//! A set of page runs to allocate from: [`Runs`] with an index by length.
+//! A set of page runs to allocate from: [`PageSet`] with an index by length.
 //!
 //! Allocation is deterministic: it depends on the set alone. It is best fit, lowest place first among equals, so
 //! that long runs stay whole for extents and checkpoints.
 #![forbid(unsafe_code)]
 
-use super::runs::{Run, Runs};
-use crate::error::Result;
-use std::collections::BTreeSet;
+use super::page_set::PageSet;
+use super::runs::Run;
+use crate::error::{Error, Result};
+use std::collections::BTreeMap;
 
 /// A set of page runs that can be searched by length.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(crate) struct RunSet {
-    runs: Runs,
-    /// Every run as (length, start).
-    by_len: BTreeSet<(u64, u64)>,
+    pages: PageSet,
+    /// The first pages of all runs of a length, by length.
+    by_len: BTreeMap<u64, PageSet>,
 }
 
 impl RunSet {
-    /// The set as runs ordered by place.
-    pub(crate) fn runs(&self) -> &Runs {
-        &self.runs
+    /// The set as pages.
+    pub(super) fn all(&self) -> &PageSet {
+        &self.pages
     }
 
     /// How many pages are in the set.
     pub(crate) fn pages(&self) -> u64 {
-        self.runs.pages()
+        self.pages.pages()
     }
 
     /// The runs, lowest first.
     #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = Run> + '_ {
-        self.runs.iter()
+        self.pages.iter()
     }
 
     /// Whether a page is in the set.
     #[cfg(test)]
     pub(crate) fn contains(&self, page: u64) -> bool {
-        self.runs.contains(page)
+        self.pages.contains(page)
     }
 
     /// The longest run's length in pages; 0 if the set is empty.
     pub(crate) fn longest(&self) -> u64 {
-        self.by_len.last().map_or(0, |&(len, _)| len)
+        self.by_len.last_key_value().map_or(0, |(&len, _)| len)
+    }
+
+    fn index(&mut self, run: Run) -> Result<()> {
+        if run.len == 0 {
+            return Ok(());
+        }
+        self.by_len.entry(run.len).or_default().insert(Run::new(run.start, 1))
+    }
+
+    fn unindex(&mut self, run: Run) -> Result<()> {
+        if run.len == 0 {
+            return Ok(());
+        }
+        let starts = self.by_len.get_mut(&run.len);
+        let starts = starts.ok_or(Error::Internal("a free run's length is not known"))?;
+        starts.remove(Run::new(run.start, 1))?;
+        if starts.is_empty() {
+            self.by_len.remove(&run.len);
+        }
+        Ok(())
     }
 
     /// Adds a run.
     ///
     /// # Errors
-    /// [`Error::Internal`](crate::Error::Internal) if a page of it is in the set; nothing has changed.
+    /// [`Error::Internal`] if a page of it is in the set; nothing has changed.
     pub(crate) fn insert(&mut self, run: Run) -> Result<()> {
-        let joined = self.runs.join(run)?;
-        for gone in [joined.left, joined.right].into_iter().flatten() {
-            self.by_len.remove(&(gone.len, gone.start));
+        let left = run.start.checked_sub(1).and_then(|page| self.pages.run_at(page));
+        let right = self.pages.run_at(run.end());
+        self.pages.insert(run)?;
+        for gone in [left, right].into_iter().flatten() {
+            self.unindex(gone)?;
         }
-        self.by_len.insert((joined.whole.len, joined.whole.start));
-        Ok(())
+        let start = left.map_or(run.start, |left| left.start);
+        self.index(Run::between(start, right.map_or(run.end(), Run::end)))
     }
 
     /// Removes a run that is wholly in the set.
     ///
     /// # Errors
-    /// [`Error::Internal`](crate::Error::Internal) if a page of it is not in the set; nothing has changed.
+    /// [`Error::Internal`] if a page of it is not in the set; nothing has changed.
     pub(crate) fn remove(&mut self, run: Run) -> Result<()> {
-        let cut = self.runs.cut(run)?;
-        self.by_len.remove(&(cut.whole.len, cut.whole.start));
-        for left in [cut.left, cut.right].into_iter().flatten() {
-            self.by_len.insert((left.len, left.start));
-        }
-        Ok(())
+        let whole =
+            self.pages.run_at(run.start).ok_or(Error::Internal("a page that is not free was taken"))?;
+        self.remove_from(whole, run)
+    }
+
+    /// Removes a run that is part of the set's run `whole`.
+    fn remove_from(&mut self, whole: Run, run: Run) -> Result<()> {
+        self.pages.remove(run)?;
+        self.unindex(whole)?;
+        self.index(Run::between(whole.start, run.start))?;
+        self.index(Run::between(run.end(), whole.end()))
     }
 
     /// Takes `pages` contiguous pages: the front of the shortest run that holds them, the lowest of several.
     /// `None` if no run does. One search, whatever the size of the set.
     ///
     /// # Errors
-    /// [`Error::Internal`](crate::Error::Internal) if the set contradicts itself.
+    /// [`Error::Internal`] if the set contradicts itself.
     pub(crate) fn allocate_exact(&mut self, pages: u64) -> Result<Option<Run>> {
         if pages == 0 {
             return Ok(None);
         }
-        let Some(&(_, start)) = self.by_len.range((pages, 0)..).next() else { return Ok(None) };
+        let shortest = self.by_len.range(pages..).next();
+        let Some((len, start)) = shortest.and_then(|(&len, starts)| Some((len, starts.first()?))) else {
+            return Ok(None);
+        };
         let run = Run::new(start, pages);
-        self.remove(run)?;
+        self.remove_from(Run::new(start, len), run)?;
         Ok(Some(run))
     }
 
@@ -90,7 +121,7 @@ impl RunSet {
     /// set if it has fewer, and no more than the first `max_runs` runs of these.
     ///
     /// # Errors
-    /// [`Error::Internal`](crate::Error::Internal) if the set contradicts itself.
+    /// [`Error::Internal`] if the set contradicts itself.
     pub(crate) fn allocate_some(&mut self, pages: u64, max_runs: usize) -> Result<Vec<Run>> {
         let mut taken = Vec::new();
         let mut wanted = pages;

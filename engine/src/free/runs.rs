@@ -66,53 +66,14 @@ pub(super) fn coalesce(runs: &mut Vec<Run>) {
     });
 }
 
-/// What inserting a run did to its neighbours.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Joined {
-    /// The run that ended where the inserted one begins, now part of `whole`.
-    pub(super) left: Option<Run>,
-    /// The run that began where the inserted one ends, now part of `whole`.
-    pub(super) right: Option<Run>,
-    /// What lies there now.
-    pub(super) whole: Run,
-}
-
-/// What removing a run left of the one that held it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Cut {
-    /// The run that was there.
-    pub(super) whole: Run,
-    /// What is left before the removed pages.
-    pub(super) left: Option<Run>,
-    /// What is left behind the removed pages.
-    pub(super) right: Option<Run>,
-}
-
 /// A set of pages as disjoint runs that do not touch. All operations are logarithmic in the number of runs, plus
 /// the number of runs they touch.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Runs {
     by_start: BTreeMap<u64, u64>,
-    pages: u64,
 }
 
 impl Runs {
-    /// How many pages are in the set.
-    pub(crate) fn pages(&self) -> u64 {
-        self.pages
-    }
-
-    /// How many runs they form.
-    pub(crate) fn count(&self) -> usize {
-        self.by_start.len()
-    }
-
-    /// Whether there is no page in the set.
-    #[cfg(test)]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.by_start.is_empty()
-    }
-
     /// The runs, lowest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Run> + '_ {
         self.by_start.iter().map(|(&start, &len)| Run { start, len })
@@ -123,6 +84,26 @@ impl Runs {
         self.by_start.last_key_value().map(|(&start, &len)| Run { start, len })
     }
 
+    /// The run with the lowest place.
+    pub(super) fn first(&self) -> Option<Run> {
+        self.by_start.first_key_value().map(|(&start, &len)| Run { start, len })
+    }
+
+    /// The runs as lengths by place.
+    pub(super) fn by_start(&self) -> &BTreeMap<u64, u64> {
+        &self.by_start
+    }
+
+    /// The run that begins at `page` or is the nearest behind it.
+    pub(super) fn at_or_after(&self, page: u64) -> Option<Run> {
+        self.by_start.range(page..).next().map(|(&start, &len)| Run { start, len })
+    }
+
+    /// The run that holds a page.
+    pub(super) fn holder(&self, page: u64) -> Option<Run> {
+        self.at_or_before(page).filter(|run| page < run.end())
+    }
+
     /// The run that begins at `page` or is the nearest before it.
     fn at_or_before(&self, page: u64) -> Option<Run> {
         self.by_start.range(..=page).next_back().map(|(&start, &len)| Run { start, len })
@@ -130,7 +111,7 @@ impl Runs {
 
     /// Whether a page is in the set.
     pub(crate) fn contains(&self, page: u64) -> bool {
-        self.at_or_before(page).is_some_and(|run| page < run.end())
+        self.holder(page).is_some()
     }
 
     /// Whether any page of `run` is in the set.
@@ -139,40 +120,25 @@ impl Runs {
         run.len > 0 && self.at_or_before(run.end() - 1).is_some_and(|last| last.end() > run.start)
     }
 
-    /// The parts of `run` that are in the set, lowest first.
-    pub(crate) fn overlapping(&self, run: Run) -> impl Iterator<Item = Run> + '_ {
-        let reaching_in = self.at_or_before(run.start).filter(|r| r.start < run.start && run.start < r.end());
-        // Bounded below by the end, as a range must not begin behind its end.
-        let inside = self.by_start.range(run.start..run.end().max(run.start));
-        reaching_in
-            .into_iter()
-            .chain(inside.map(|(&start, &len)| Run { start, len }))
-            .map(move |r| Run::between(r.start.max(run.start), r.end().min(run.end())))
-            .filter(|r| r.len > 0)
-    }
-
-    /// The parts of `run` that are not in the set, lowest first.
-    pub(crate) fn missing(&self, run: Run) -> Vec<Run> {
-        let mut gaps = Vec::new();
-        let mut at = run.start;
-        for part in self.overlapping(run) {
-            if part.start > at {
-                gaps.push(Run::between(at, part.start));
-            }
-            at = part.end();
-        }
-        if at < run.end() {
-            gaps.push(Run::between(at, run.end()));
-        }
-        gaps
-    }
-
     /// Adds a run.
     ///
     /// # Errors
     /// [`Error::Internal`] if a page of it is in the set already, or it is not a valid run; nothing has changed.
     pub(crate) fn insert(&mut self, run: Run) -> Result<()> {
-        self.join(run).map(drop)
+        if !run.is_valid() {
+            return Err(Error::Internal("a run of pages that no file can have"));
+        }
+        if self.overlaps(run) {
+            return Err(Error::Internal("a page was added to a set that holds it"));
+        }
+        let joined = self.by_start.remove(&run.end()).unwrap_or(0);
+        match self.by_start.range_mut(..run.start).next_back() {
+            Some((start, len)) if *start + *len == run.start => *len += run.len + joined,
+            _ => {
+                self.by_start.insert(run.start, run.len + joined);
+            }
+        }
+        Ok(())
     }
 
     /// Removes a run that is wholly in the set.
@@ -180,57 +146,19 @@ impl Runs {
     /// # Errors
     /// [`Error::Internal`] if a page of it is not in the set, or it is not a valid run; nothing has changed.
     pub(crate) fn remove(&mut self, run: Run) -> Result<()> {
-        self.cut(run).map(drop)
-    }
-
-    /// Removes the pages of `run` that are in the set, whichever they are, and returns them.
-    pub(crate) fn remove_any(&mut self, run: Run) -> Result<Vec<Run>> {
-        let parts: Vec<Run> = self.overlapping(run).collect();
-        for &part in &parts {
-            self.remove(part)?;
-        }
-        Ok(parts)
-    }
-
-    /// [`insert`](Self::insert), telling what was merged.
-    pub(super) fn join(&mut self, run: Run) -> Result<Joined> {
-        if !run.is_valid() {
-            return Err(Error::Internal("a run of pages that no file can have"));
-        }
-        let before = self.at_or_before(run.start);
-        let after = self.by_start.range(run.start..).next().map(|(&start, &len)| Run { start, len });
-        if before.is_some_and(|b| b.end() > run.start) || after.is_some_and(|a| a.start < run.end()) {
-            return Err(Error::Internal("a page was added to a set that holds it"));
-        }
-        let left = before.filter(|b| b.end() == run.start);
-        let right = after.filter(|a| a.start == run.end());
-        if let Some(right) = right {
-            self.by_start.remove(&right.start);
-        }
-        let start = left.map_or(run.start, |l| l.start);
-        let whole = Run::between(start, right.map_or(run.end(), Run::end));
-        self.by_start.insert(whole.start, whole.len);
-        self.pages += run.len;
-        Ok(Joined { left, right, whole })
-    }
-
-    /// [`remove`](Self::remove), telling what is left.
-    pub(super) fn cut(&mut self, run: Run) -> Result<Cut> {
         let holder = self.at_or_before(run.start).filter(|h| run.is_valid() && run.end() <= h.end());
         let Some(whole) = holder else {
             return Err(Error::Internal("a page was taken from a set that does not hold it"));
         };
-        let left = Some(Run::between(whole.start, run.start)).filter(|r| r.len > 0);
-        let right = Some(Run::between(run.end(), whole.end())).filter(|r| r.len > 0);
-        match left {
-            Some(left) => self.by_start.insert(left.start, left.len),
-            None => self.by_start.remove(&whole.start),
-        };
-        if let Some(right) = right {
-            self.by_start.insert(right.start, right.len);
+        if whole.start < run.start {
+            self.by_start.insert(whole.start, run.start - whole.start);
+        } else {
+            self.by_start.remove(&whole.start);
         }
-        self.pages -= run.len;
-        Ok(Cut { whole, left, right })
+        if run.end() < whole.end() {
+            self.by_start.insert(run.end(), whole.end() - run.end());
+        }
+        Ok(())
     }
 }
 
@@ -252,7 +180,6 @@ mod tests {
         assert_eq!(runs.iter().collect::<Vec<_>>(), [Run::new(10, 15)]);
         runs.remove(Run::new(12, 3)).unwrap();
         assert_eq!(runs.iter().collect::<Vec<_>>(), [Run::new(10, 2), Run::new(15, 10)]);
-        assert_eq!(runs.pages(), 12);
     }
 
     #[test]
@@ -269,14 +196,25 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_told_apart_into_what_is_in_the_set_and_what_is_not() {
+    fn a_run_is_found_from_either_side() {
         let runs = set(&[(10, 5), (20, 5)]);
-        let all = Run::new(8, 20);
-        let inside: Vec<_> = runs.overlapping(all).collect();
-        assert_eq!(inside, [Run::new(10, 5), Run::new(20, 5)]);
-        assert_eq!(runs.missing(all), [Run::new(8, 2), Run::new(15, 5), Run::new(25, 3)]);
-        assert_eq!(runs.overlapping(Run::new(12, 9)).collect::<Vec<_>>(), [Run::new(12, 3), Run::new(20, 1)]);
-        assert!(runs.missing(Run::new(21, 2)).is_empty());
         assert!(!runs.overlaps(Run::new(15, 5)) && runs.overlaps(Run::new(15, 6)));
+        assert!(runs.overlaps(Run::new(9, 2)) && !runs.overlaps(Run::new(5, 5)));
+        assert!(runs.overlaps(Run::new(11, 1)) && runs.overlaps(Run::new(0, 100)));
+        assert_eq!((runs.first(), runs.last()), (Some(Run::new(10, 5)), Some(Run::new(20, 5))));
+        assert_eq!((runs.holder(14), runs.holder(15)), (Some(Run::new(10, 5)), None));
+        assert_eq!((runs.at_or_after(11), runs.at_or_after(21)), (Some(Run::new(20, 5)), None));
+    }
+
+    #[test]
+    fn the_first_pages_of_runs() {
+        let runs = [Run::new(10, 3), Run::new(20, 2)];
+        assert_eq!(first_pages(&runs, 0), Some(vec![]));
+        assert_eq!(first_pages(&runs, 4), Some(vec![Run::new(10, 3), Run::new(20, 1)]));
+        assert_eq!(first_pages(&runs, 6), None);
+        let mut runs =
+            vec![Run::new(20, 2), Run::new(10, 3), Run::new(12, 1), Run::new(13, 2), Run::new(16, 4)];
+        coalesce(&mut runs);
+        assert_eq!(runs, [Run::new(10, 5), Run::new(16, 6)]);
     }
 }

@@ -6,10 +6,11 @@
 //! interval cancel out.
 #![forbid(unsafe_code)]
 
+use super::page_set::PageSet;
 use super::record::{Fault, Subtree};
 use super::replay::Map;
 use super::run_set::RunSet;
-use super::runs::{PAGE_LIMIT, Run, Runs};
+use super::runs::{PAGE_LIMIT, Run};
 use super::withheld::Withheld;
 use crate::error::{Error, Result};
 use bifold_page_source::{PageRef, PageSize};
@@ -55,10 +56,10 @@ pub(crate) struct FreeSpace {
     /// May be handed out.
     pub(super) free: RunSet,
     /// Free in the persisted map, but handed out; or dropped again since, until that is noted.
-    pub(super) early: Runs,
+    pub(super) early: PageSet,
     pub(super) withheld: Withheld,
-    pub(super) to_alloc: Runs,
-    pub(super) to_free: Runs,
+    pub(super) to_alloc: PageSet,
+    pub(super) to_free: PageSet,
     /// The newest recorded checkpoint.
     pub(super) recorded: u64,
     /// The newest checkpoint begun.
@@ -90,10 +91,10 @@ impl FreeSpace {
             end,
             page_size,
             free: map.free,
-            early: Runs::default(),
+            early: PageSet::default(),
             withheld: Withheld::default(),
-            to_alloc: Runs::default(),
-            to_free: Runs::default(),
+            to_alloc: PageSet::default(),
+            to_free: PageSet::default(),
             recorded: checkpoint,
             begun: checkpoint,
             chain,
@@ -121,7 +122,8 @@ impl FreeSpace {
 
     /// Free pages at the end of the file, which [`shorten`](Self::shorten) could give back.
     pub(crate) fn trailing_free(&self) -> u64 {
-        self.free.runs().last().filter(|run| run.end() == self.end).map_or(0, |run| run.len)
+        let last = self.end.checked_sub(1).and_then(|page| self.free.all().run_at(page));
+        last.map_or(0, |run| run.len)
     }
 
     /// Pages that only live snapshots hold back.
@@ -136,7 +138,7 @@ impl FreeSpace {
 
     /// The free runs, lowest first.
     pub(crate) fn free_runs(&self) -> impl Iterator<Item = Run> + '_ {
-        self.free.runs().iter()
+        self.free.all().iter()
     }
 
     /// Runs of dropped pages that wait for a checkpoint or for snapshots, lowest first.
@@ -262,11 +264,8 @@ impl FreeSpace {
     /// [`Error::Internal`] if one of them is free or withheld, or lies outside the file.
     pub(crate) fn give_back(&mut self, run: Run) -> Result<()> {
         self.check_in_use(run)?;
-        let others = self.early.missing(run);
-        self.early.remove_any(run)?;
-        for other in others {
-            self.note_free(other)?;
-        }
+        let Self { early, to_alloc, to_free, .. } = self;
+        early.take(run, |other| to_alloc.take(other, |rest| to_free.insert(rest)))?;
         self.free.insert(run)
     }
 
@@ -320,17 +319,16 @@ impl FreeSpace {
         if recorded <= self.recorded || recorded < dropped || birth > dropped {
             return Err(Error::Internal("a drop that is recorded too early, or before a birth"));
         }
-        let early: Vec<Run> = self.early.overlapping(run).collect();
-        for other in self.early.missing(run) {
-            self.withheld.drop_run(other, birth, dropped, recorded)?;
-        }
-        for part in early {
-            // Every persisted map calls it free.
-            if dropped > self.recorded {
-                self.withheld.drop_run(part, birth, dropped, dropped)?;
-            } else {
-                self.early.remove(part)?;
-                self.withheld.drop_noted(part, birth, dropped)?;
+        let parts: Vec<(bool, Run)> = self.early.parts(run).collect();
+        for (early, part) in parts {
+            // Every persisted map calls an early page free.
+            match (early, dropped > self.recorded) {
+                (false, _) => self.withheld.drop_run(part, birth, dropped, recorded)?,
+                (true, true) => self.withheld.drop_run(part, birth, dropped, dropped)?,
+                (true, false) => {
+                    self.early.remove(part)?;
+                    self.withheld.drop_noted(part, birth, dropped)?;
+                }
             }
         }
         Ok(())
@@ -406,21 +404,19 @@ impl FreeSpace {
 
     /// Records that pages the persisted map does not call free will be.
     pub(super) fn note_free(&mut self, run: Run) -> Result<()> {
-        let rest = self.to_alloc.missing(run);
-        self.to_alloc.remove_any(run)?;
-        rest.into_iter().try_for_each(|part| self.to_free.insert(part))
+        let Self { to_alloc, to_free, .. } = self;
+        to_alloc.take(run, |rest| to_free.insert(rest))
     }
 
     /// Records that pages the persisted map calls free will not be.
     fn note_alloc(&mut self, run: Run) -> Result<()> {
-        let rest = self.to_free.missing(run);
-        self.to_free.remove_any(run)?;
-        rest.into_iter().try_for_each(|part| self.to_alloc.insert(part))
+        let Self { to_alloc, to_free, .. } = self;
+        to_free.take(run, |rest| to_alloc.insert(rest))
     }
 
     fn check_in_use(&self, run: Run) -> Result<()> {
         let inside = run.is_valid() && run.start >= self.head && run.end() <= self.end;
-        if !inside || self.free.runs().overlaps(run) || self.withheld.all().overlaps(run) {
+        if !inside || self.free.all().overlaps(run) || self.withheld.all().overlaps(run) {
             return Err(Error::Internal("pages given up that are not in use"));
         }
         Ok(())

@@ -6,17 +6,19 @@
 //! else. A page whose freeing is recorded later than B, because it was found by walking a cut subtree, also waits
 //! for the checkpoint that records it: until then a crash would walk that subtree again.
 //!
-//! Cost: pages wait in groups of equal (recorded, B, A). Once a group's checkpoint is durable, it is either due or
+//! Cost: pages wait in groups of equal (recorded, B, A), where births before the oldest live base count as equal. Once a group's checkpoint is durable, it is either due or
 //! parked under one live base that holds it, and is not looked at again before that base is gone. What is due stays
 //! so, as no older base can appear, and becomes free a bounded number of runs at a time.
 //!
 //! Until its checkpoint is sealed, a group also knows how many of its runs were noted for the persisted map.
 #![forbid(unsafe_code)]
 
-use super::runs::{Run, Runs, coalesce};
+use super::page_set::PageSet;
+use super::runs::{Run, coalesce};
 use crate::error::Result;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ops::Bound::{Excluded, Included};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 
 /// When a page was born and dropped, in checkpoint numbers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -33,11 +35,12 @@ impl Life {
     }
 }
 
-/// Runs of one life that one checkpoint records.
+/// Runs of one life, while they wait those that one checkpoint records.
 #[derive(Clone, Default, Debug)]
 struct Group {
     runs: Vec<Run>,
-    /// How many of them, from the first, the free map's record has taken in.
+    pages: u64,
+    /// How many of the runs, from the first, the free map's record has taken in.
     noted: usize,
 }
 
@@ -47,11 +50,13 @@ pub(super) struct Withheld {
     /// Groups that wait for a checkpoint to become durable, by that checkpoint's number.
     waiting: BTreeMap<u64, BTreeMap<Life, Group>>,
     /// Groups whose checkpoint is durable, by the live base that holds them.
-    parked: BTreeMap<u64, BTreeMap<Life, Vec<Run>>>,
+    parked: BTreeMap<u64, BTreeMap<Life, Group>>,
     /// What nothing holds back any more.
     due: Vec<Vec<Run>>,
+    /// No live snapshot has an older base, and none will have.
+    oldest: u64,
     /// All of them, so that a page dropped twice is noticed.
-    all: Runs,
+    all: PageSet,
     parked_pages: u64,
     /// How many runs there are in all groups.
     runs: usize,
@@ -61,7 +66,7 @@ pub(super) struct Withheld {
 
 impl Withheld {
     /// All withheld pages.
-    pub(super) fn all(&self) -> &Runs {
+    pub(super) fn all(&self) -> &PageSet {
         &self.all
     }
 
@@ -84,8 +89,7 @@ impl Withheld {
     /// later, and not sealed) makes known on file.
     pub(super) fn drop_run(&mut self, run: Run, birth: u64, dropped: u64, recorded: u64) -> Result<()> {
         debug_assert!(recorded >= dropped && dropped >= birth);
-        self.all.insert(run)?;
-        let group = self.waiting.entry(recorded).or_default().entry(Life { dropped, birth }).or_default();
+        let group = self.add(run, birth, dropped, recorded)?;
         let fresh = group.runs.len() > group.noted;
         match group.runs.last_mut() {
             Some(last) if fresh && last.end() == run.start => last.len += run.len,
@@ -101,13 +105,21 @@ impl Withheld {
     /// Withholds a run of which the free map needs no record any more. All that waits for checkpoint `dropped` must be
     /// noted.
     pub(super) fn drop_noted(&mut self, run: Run, birth: u64, dropped: u64) -> Result<()> {
-        self.all.insert(run)?;
-        let group = self.waiting.entry(dropped).or_default().entry(Life { dropped, birth }).or_default();
+        let group = self.add(run, birth, dropped, dropped)?;
         debug_assert_eq!(group.noted, group.runs.len());
         group.runs.push(run);
         group.noted += 1;
         self.runs += 1;
         Ok(())
+    }
+
+    /// Withholds the pages of a run; returns the group for it.
+    fn add(&mut self, run: Run, birth: u64, dropped: u64, recorded: u64) -> Result<&mut Group> {
+        self.all.insert(run)?;
+        let birth = birth.max(self.oldest.min(dropped));
+        let group = self.waiting.entry(recorded).or_default().entry(Life { dropped, birth }).or_default();
+        group.pages += run.len;
+        Ok(group)
     }
 
     /// The next runs, at most `max`, whose freeing the checkpoints after `after` and up to `upto` record and that were
@@ -128,11 +140,15 @@ impl Withheld {
         (taken, false)
     }
 
-    /// The runs that are free in the persisted map of checkpoint `upto`, the next to be recorded.
-    pub(super) fn recorded_by(&self, upto: u64) -> impl Iterator<Item = Run> + '_ {
-        let waiting = self.waiting.range(..=upto).flat_map(|(_, groups)| groups.values());
-        let parked = self.parked.values().flat_map(BTreeMap::values);
-        waiting.map(|group| &group.runs).chain(parked).chain(&self.due).flatten().copied()
+    /// The pages that are free in the persisted map of checkpoint `upto`, the next to be recorded. Its cost follows what
+    /// was dropped to be recorded later.
+    pub(super) fn recorded_by(&self, upto: u64) -> Result<Cow<'_, PageSet>> {
+        let mut pages = Cow::Borrowed(&self.all);
+        let later = self.waiting.range((Excluded(upto), Unbounded)).flat_map(|(_, groups)| groups.values());
+        for &run in later.flat_map(|group| &group.runs) {
+            pages.to_mut().remove(run)?;
+        }
+        Ok(pages)
     }
 
     /// Takes out what has become reusable with `durable`, which is sealed, as newest durable checkpoint and `live` as
@@ -145,6 +161,7 @@ impl Withheld {
         max_runs: usize,
     ) -> Result<(Vec<Run>, bool)> {
         debug_assert!(live.is_sorted());
+        self.oldest = live.first().map_or(durable, |&base| base.min(durable));
         let max_runs = max_runs.max(1);
         let unsorted = self.sort_out(durable, live, max_runs);
         let mut free = Vec::new();
@@ -175,7 +192,7 @@ impl Withheld {
                 continue;
             };
             debug_assert_eq!(group.noted, group.runs.len(), "a sealed checkpoint has noted its groups");
-            self.place(life, group.runs, live);
+            self.place(life, group, live);
             left -= 1;
             if left == 0 {
                 return true;
@@ -184,9 +201,9 @@ impl Withheld {
         let gone: Vec<u64> =
             self.parked.keys().copied().filter(|base| live.binary_search(base).is_err()).collect();
         for base in gone {
-            while let Some((life, runs)) = self.parked.get_mut(&base).and_then(BTreeMap::pop_first) {
-                self.parked_pages -= runs.iter().map(|run| run.len).sum::<u64>();
-                self.place(life, runs, live);
+            while let Some((life, group)) = self.parked.get_mut(&base).and_then(BTreeMap::pop_first) {
+                self.parked_pages -= group.pages;
+                self.place(life, group, live);
                 left -= 1;
                 if left == 0 {
                     return true;
@@ -198,14 +215,16 @@ impl Withheld {
     }
 
     /// Puts a group where it belongs whose checkpoint is durable.
-    fn place(&mut self, life: Life, mut runs: Vec<Run>, live: &[u64]) {
-        let Some(base) = life.holder(live) else { return self.due.push(runs) };
-        self.parked_pages += runs.iter().map(|run| run.len).sum::<u64>();
-        let group = self.parked.entry(base).or_default().entry(life).or_default();
-        if group.len() < runs.len() {
-            std::mem::swap(group, &mut runs);
+    fn place(&mut self, life: Life, mut group: Group, live: &[u64]) {
+        let Some(base) = life.holder(live) else { return self.due.push(group.runs) };
+        self.parked_pages += group.pages;
+        let there = self.parked.entry(base).or_default().entry(life).or_default();
+        // The shorter one moves.
+        if there.runs.len() < group.runs.len() {
+            std::mem::swap(there, &mut group);
         }
-        group.append(&mut runs);
+        there.runs.append(&mut group.runs);
+        there.pages += group.pages;
     }
 }
 
@@ -275,7 +294,10 @@ mod tests {
         assert_eq!(held.unnoted(), 1);
         assert_eq!(held.take_unnoted(3, 9, 5), (vec![page(20)], false));
         assert_eq!(held.take_unnoted(3, 9, 5), (vec![], false));
-        assert_eq!(held.recorded_by(4).count(), 3);
+        assert_eq!(
+            held.recorded_by(4).unwrap().iter().collect::<Vec<_>>(),
+            [Run::new(1, 3), Run::new(10, 2)]
+        );
     }
 
     #[test]
@@ -289,7 +311,10 @@ mod tests {
             let (free, more) = held.release(4, live, 2).unwrap();
             assert!(free.len() <= 2 && more);
             seen.extend(free);
-            assert_eq!(held.recorded_by(4).count(), 12 - seen.len());
+            assert_eq!(
+                held.recorded_by(4).unwrap().pages(),
+                12 - seen.iter().map(|run| run.len).sum::<u64>()
+            );
         }
         loop {
             let (free, more) = held.release(4, &[6], 3).unwrap();
