@@ -138,7 +138,7 @@ impl Bed {
         self.verify()?;
         self.commit(&puts("t", 20..40, 30, 77), Durability::Sync);
         self.verify()?;
-        stepper().advance(Duration::from_secs(60));
+        stepper().advance(Duration::from_mins(1));
         stepper().run();
         self.verify()?;
         is_clean(&self.db)?;
@@ -171,7 +171,7 @@ fn at_every_step(name: &str, act: impl Fn(&mut Bed)) {
         loop {
             let mut bed = Bed::new(hold);
             let begun = bed.db.stats().checkpoints;
-            stepper().advance(Duration::from_secs(60));
+            stepper().advance(Duration::from_mins(1));
             let more = (0..k).all(|_| stepper().step_task(CHECKPOINTER));
             act(&mut bed);
             let fine = bed.verify().and_then(|()| bed.finish());
@@ -310,7 +310,7 @@ fn closing_at_every_step() {
     for more in [false, true] {
         for k in 0..40 {
             let mut bed = Bed::new(k % 2 == 0);
-            stepper().advance(Duration::from_secs(60));
+            stepper().advance(Duration::from_mins(1));
             (0..k).for_each(|_| _ = stepper().step_task(CHECKPOINTER));
             if more {
                 bed.commit(&mixed(), Durability::Deferred);
@@ -381,7 +381,7 @@ fn readers_that_end_while_their_pages_are_written() {
         commit(&mut history, 2);
         readers.push(db.read().unwrap());
         commit(&mut history, 3);
-        stepper().advance(Duration::from_secs(60));
+        stepper().advance(Duration::from_mins(1));
         (0..k).for_each(|_| _ = stepper().step_task(CHECKPOINTER));
         readers.remove(k % 2);
         commit(&mut history, 4);

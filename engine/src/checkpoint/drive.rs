@@ -191,10 +191,8 @@ impl<S: PageSource> Shared<S> {
         }
         let number = job.number();
         // After a failure elsewhere nothing more is written.
-        let goes_on = self.check_poison().map_err(match job.counts() {
-            true => Failure::Unknown,
-            false => Failure::Fatal,
-        });
+        let failure = if job.counts() { Failure::Unknown } else { Failure::Fatal };
+        let goes_on = self.check_poison().map_err(failure);
         // A panic leaves a job that nobody can trust.
         let broken = BrokenOff(self);
         let begun = self.background.now();

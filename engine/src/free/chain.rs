@@ -48,6 +48,7 @@ struct Laid {
 
 impl FreeSpace {
     /// The newest checkpoint that was begun; the newest recorded one, if none was begun since.
+    #[cfg(test)]
     pub(crate) fn begun(&self) -> u64 {
         self.begun
     }

@@ -40,6 +40,7 @@ pub(crate) struct Grant {
 
 impl Grant {
     /// The length in pages that the file must be grown to before the pages are written, if it must.
+    #[cfg(test)]
     pub(crate) fn grow_to(&self) -> Option<u64> {
         (self.new_end > self.old_end).then_some(self.new_end)
     }
