@@ -98,6 +98,14 @@ impl<S: PageSource> Shared<S> {
         self.schedule.lock().cuts = cuts;
     }
 
+    /// What was found below cuts is to be made free before more is looked for. (If nothing was, a commit tells when
+    /// there is more room.)
+    pub(super) fn note_crowded(&self, writer: &Writer) {
+        let waiting = writer.space.as_ref().is_some_and(|s| s.awaiting_pages() > 0);
+        let mut schedule = self.schedule.lock();
+        schedule.due |= waiting && schedule.patience == 0;
+    }
+
     /// Has the background do what is due, or does it here where there is no background. No gate is held.
     pub(crate) fn wake_checkpointer(&self) {
         if self.checkpoint_worker.wake() {
@@ -252,22 +260,23 @@ impl<S: PageSource> Shared<S> {
     }
 
     /// Before a transaction begins: slows it if checkpoints cannot follow, a little at first; near the bounds it helps.
-    pub(crate) fn slow_down(&self) -> Result<()> {
+    pub(crate) fn slow_down(&self) {
         let full = self.fullness();
         if full < SLOW_FROM {
-            return Ok(());
+            return;
         }
         let begun = self.background.now();
         if full >= HELP_FROM {
-            // A full disk may refuse the checkpoint: then the transaction finds out for itself.
-            while self.fullness() >= HELP_FROM && self.step_outside(Wait::Ever)? != Step::None {}
+            // A full disk may refuse the checkpoint, or a sync fail: the transaction finds out for itself.
+            while self.fullness() >= HELP_FROM
+                && self.step_outside(Wait::Ever).is_ok_and(|step| step != Step::None)
+            {}
         } else if self.job.try_lock().is_none_or(|job| job.is_some()) {
             let over = (full - SLOW_FROM) * FULL / (HELP_FROM - SLOW_FROM);
             let nanos = SLOW_MAX.as_nanos() as u64 * over / FULL * over / FULL;
             self.background.sleep(Duration::from_nanos(nanos));
         }
         self.counters.stalled(self.background.now().saturating_sub(begun));
-        Ok(())
     }
 }
 

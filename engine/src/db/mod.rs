@@ -136,7 +136,7 @@ impl<S: PageSource> Db<S> {
         shared.check_poison()?;
         self.start_background();
         if wait == Wait::Ever {
-            shared.slow_down()?;
+            shared.slow_down();
         }
         let mut writer = shared.gate.acquire(wait)?;
         let ready = shared.check_poison().and_then(|()| ensure_space(shared, &mut writer));

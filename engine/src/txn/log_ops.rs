@@ -49,6 +49,8 @@ pub(crate) struct LogBuffer {
     /// The transaction is too large for the log and commits by a checkpoint; nothing is kept.
     overflowed: bool,
     changed: bool,
+    /// Something was inserted or made.
+    inserts: bool,
 }
 
 /// A state of the buffer to return to.
@@ -57,12 +59,20 @@ pub(crate) struct LogMark {
     len: usize,
     table: Option<usize>,
     changed: bool,
+    inserts: bool,
 }
 
 impl LogBuffer {
     /// A buffer for at most `max_bytes` bytes.
     pub(crate) fn new(max_bytes: usize) -> Self {
-        Self { bytes: Vec::new(), table: None, max_bytes, overflowed: false, changed: false }
+        Self {
+            bytes: Vec::new(),
+            table: None,
+            max_bytes,
+            overflowed: false,
+            changed: false,
+            inserts: false,
+        }
     }
 
     /// The record, or `None` if it is too large for the log.
@@ -75,6 +85,11 @@ impl LogBuffer {
         self.changed
     }
 
+    /// Whether the transaction made the database smaller, if anything: no entry was inserted and no table made.
+    pub(crate) fn only_removes(&self) -> bool {
+        !self.inserts
+    }
+
     /// Bytes held.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
@@ -82,7 +97,7 @@ impl LogBuffer {
 
     /// A mark of the state now.
     pub(crate) fn mark(&self) -> LogMark {
-        LogMark { len: self.bytes.len(), table: self.table, changed: self.changed }
+        LogMark { len: self.bytes.len(), table: self.table, changed: self.changed, inserts: self.inserts }
     }
 
     /// Forgets what came after `mark`.
@@ -90,6 +105,7 @@ impl LogBuffer {
         self.bytes.truncate(mark.len);
         self.table = mark.table;
         self.changed = mark.changed;
+        self.inserts = mark.inserts;
     }
 
     /// Makes sure that the table with this number and name is there, and that what follows is done to it.
@@ -100,8 +116,15 @@ impl LogBuffer {
         }
     }
 
+    /// Notes that a table is made.
+    pub(crate) fn make_table(&mut self, number: usize, name: &str) {
+        self.inserts = true;
+        self.table(number, name);
+    }
+
     /// Notes an insert.
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.inserts = true;
         self.push(PUT, &[key, value], &[]);
     }
 
@@ -131,6 +154,7 @@ impl LogBuffer {
 
     /// Notes an insert of a value that was written to an extent.
     pub(crate) fn extent(&mut self, key: &[u8], first: PageRef, len: u64, birth: u64) {
+        self.inserts = true;
         self.push(EXTENT, &[key], &[first.bits(), len, birth]);
     }
 

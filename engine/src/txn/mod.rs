@@ -1,11 +1,13 @@
 //! Transactions: snapshots to read, and the one that writes.
 
 pub(crate) mod access;
+pub(crate) mod catalog_bound;
 pub(crate) mod commit;
 pub(crate) mod log_ops;
 pub(crate) mod pages;
 pub(crate) mod read;
 pub(crate) mod reader;
+pub(crate) mod reserve;
 pub(crate) mod spill;
 pub(crate) mod state;
 pub(crate) mod table;
