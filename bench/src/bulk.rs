@@ -39,7 +39,7 @@ pub fn load<S: Store>(
     store.close()?;
     let load = start.elapsed();
 
-    let file_bytes = S::file_bytes(dir)?;
+    let file_bytes = crate::store::file_bytes(dir)?;
     let start = Instant::now();
     let store = S::open(dir, setup)?;
     let reopen = start.elapsed();

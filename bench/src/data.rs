@@ -36,8 +36,13 @@ impl Seed {
 
     /// The entry's value.
     pub fn value(self) -> Value {
+        self.value_at(0)
+    }
+
+    /// The entry's value after `version` overwrites.
+    pub fn value_at(self, version: u32) -> Value {
         let mut value = [0; VALUE_LEN];
-        let mut state = self.0;
+        let mut state = self.0 ^ (u64::from(version) << 32);
         for chunk in value.chunks_mut(8) {
             state = mix(state);
             chunk.copy_from_slice(&state.to_le_bytes()[..chunk.len()]);
@@ -68,11 +73,32 @@ pub fn sorted(count: u64) -> Vec<Seed> {
     seeds
 }
 
+/// Numbers chosen at random, the same ones for the same stream.
+#[derive(Clone, Debug)]
+pub struct Numbers {
+    stream: u64,
+    drawn: u64,
+}
+
+impl Numbers {
+    /// The numbers of `stream`.
+    pub const fn new(stream: u64) -> Self {
+        Self { stream: mix(!stream), drawn: 0 }
+    }
+
+    /// The next number, which is below `count`.
+    #[inline]
+    pub fn below(&mut self, count: u64) -> u64 {
+        let drawn = mix(self.stream.wrapping_add(self.drawn));
+        self.drawn += 1;
+        ((u128::from(drawn) * u128::from(count)) >> 64) as u64
+    }
+}
+
 /// `picks` seeds of entries below `count`, each chosen at random; other ones for each `round`.
 pub fn picks(count: u64, picks: u64, round: u64) -> Vec<Seed> {
-    let stream = mix(!round);
-    let pick = |i: u64| (u128::from(mix(stream.wrapping_add(i))) * u128::from(count)) >> 64;
-    (0..picks).map(|i| Seed::new(pick(i) as u64)).collect()
+    let mut numbers = Numbers::new(round);
+    (0..picks).map(|_| Seed::new(numbers.below(count))).collect()
 }
 
 /// Reads every byte of a value. Sums of these over a set of entries say whether a store returned them all, whatever
@@ -114,6 +140,17 @@ mod tests {
         seen.sort_unstable();
         seen.dedup();
         assert!(seen.len() > 95, "all are picked: {}", seen.len());
+    }
+
+    #[test]
+    fn versions_of_a_value_differ() {
+        let (a, b) = (Seed::new(7), Seed::new(8));
+        assert_eq!(a.value(), a.value_at(0));
+        assert!(
+            a.value_at(1) != a.value_at(0)
+                && a.value_at(1) != a.value_at(2)
+                && a.value_at(1) != b.value_at(1)
+        );
     }
 
     #[test]

@@ -4,17 +4,18 @@
 //! the sizes that `docs/benchmarks.md` speaks of; the criterion benchmarks in `benches/` are small, for a change's
 //! before and after.
 
-pub mod bifold_store;
 pub mod bulk;
 pub mod data;
 pub mod rounds;
 pub mod small;
 pub mod store;
+pub mod stores;
+pub mod writes;
 
-#[cfg(feature = "lmdb")]
-pub mod lmdb_store;
+#[cfg(any(feature = "fjall", feature = "rocksdb"))]
+mod poll;
 
-pub use store::{Order, Setup, Store};
+pub use store::{Counters, Durability, Order, Setup, Store};
 
 /// Whatever a store may say.
 pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
@@ -26,16 +27,56 @@ pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::
 macro_rules! for_each_store {
     ($store:ident => $body:expr) => {{
         {
-            type $store = $crate::bifold_store::Mmap;
+            type $store = $crate::stores::bifold::Mmap;
             $body;
         }
         {
-            type $store = $crate::bifold_store::Pool;
+            type $store = $crate::stores::bifold::Pool;
             $body;
         }
         #[cfg(feature = "lmdb")]
         {
-            type $store = $crate::lmdb_store::Lmdb;
+            type $store = $crate::stores::lmdb::Lmdb<false>;
+            $body;
+        }
+        #[cfg(feature = "lmdb")]
+        {
+            type $store = $crate::stores::lmdb::Lmdb<true>;
+            $body;
+        }
+        #[cfg(feature = "mdbx")]
+        {
+            type $store = $crate::stores::mdbx::Mdbx;
+            $body;
+        }
+        #[cfg(feature = "redb")]
+        {
+            type $store = $crate::stores::redb::Redb;
+            $body;
+        }
+        #[cfg(feature = "canopydb")]
+        {
+            type $store = $crate::stores::canopydb::Canopy;
+            $body;
+        }
+        #[cfg(feature = "fjall")]
+        {
+            type $store = $crate::stores::fjall::Fjall;
+            $body;
+        }
+        #[cfg(feature = "rocksdb")]
+        {
+            type $store = $crate::stores::rocksdb::Rocks;
+            $body;
+        }
+        #[cfg(feature = "sqlite")]
+        {
+            type $store = $crate::stores::sqlite::Sqlite;
+            $body;
+        }
+        #[cfg(feature = "sled")]
+        {
+            type $store = $crate::stores::sled::Sled;
             $body;
         }
     }};

@@ -3,7 +3,7 @@
 
 use bifold_bench::data::{self, Seed, digest, expected};
 use bifold_bench::rounds::{self, Side};
-use bifold_bench::{Order, Result, Setup, Store, bulk, for_each_store};
+use bifold_bench::{Order, Result, Setup, Store, bulk, for_each_store, writes};
 use clap::{Args, Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -63,6 +63,8 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         rounds: u64,
     },
+    /// Load, insert, overwrite and commit, with and without syncs, beside readers and checkpoints
+    Writes(writes::Options),
 }
 
 fn main() -> Result<()> {
@@ -80,6 +82,7 @@ fn main() -> Result<()> {
             let all = expected(&data::shuffled(data.entries));
             compare(&data, rounds, "entry", data.entries, |_| Work { picks: Vec::new(), expected: all })
         }
+        Command::Writes(options) => writes::run(&options),
     }
 }
 

@@ -44,7 +44,7 @@ impl<S: Store> Small<S> {
 mod tests {
     use super::*;
     use crate::data::{digest, expected, picks, shuffled};
-    use crate::for_each_store;
+    use crate::{Durability, for_each_store};
 
     /// Each store does what the trait says: a benchmark of one that loses entries is worth nothing.
     fn round_trip<S: Store>() {
@@ -67,6 +67,37 @@ mod tests {
             empty.store.put(Order::Random, part.iter().map(|s| (s.key(), s.value()))).unwrap();
         }
         crate::bulk::verify(&empty.store, &sorted(3000)).unwrap();
+    }
+
+    /// Overwrites and deletes, unsynced, finished and closed, are there when the store is opened again.
+    fn changes_last<S: Store>() {
+        let dir = tempfile::tempdir().unwrap();
+        let setup = Setup { durability: Durability::Unsynced, ..Setup::in_memory(bytes(ENTRIES)) };
+        let (all, store) = (shuffled(3000), S::open(dir.path(), &setup).unwrap());
+        store.put(Order::Random, all.iter().map(|s| (s.key(), s.value()))).unwrap();
+        store.put(Order::Random, all.iter().map(|s| (s.key(), s.value_at(1)))).unwrap();
+        store.delete(all[1000..2000].iter().map(|s| s.key())).unwrap();
+        store.finish().unwrap();
+        store.put(Order::Random, all[1500..2000].iter().map(|s| (s.key(), s.value_at(2)))).unwrap();
+        store.finish().unwrap();
+        store.close().unwrap();
+
+        let store = S::open(dir.path(), &setup).unwrap();
+        for (part, version, there) in [(0..1000, 1, true), (1000..1500, 0, false), (1500..2000, 2, true)] {
+            let seeds = &all[part];
+            let mut expected = seeds.iter().map(|s| s.value_at(version));
+            let keys = seeds.iter().map(|s| s.key());
+            let found =
+                store.gets(keys, |v| assert_eq!(expected.next().as_ref().map(|v| &v[..]), Some(v))).unwrap();
+            assert_eq!(found, if there { seeds.len() as u64 } else { 0 }, "{}, version {version}", S::NAME);
+        }
+        assert_eq!(store.scan(&[], u64::MAX, |_, _| ()).unwrap(), 2500, "{}", S::NAME);
+        store.close().unwrap();
+    }
+
+    #[test]
+    fn every_store_keeps_changes_made_without_syncs() {
+        for_each_store!(S => changes_last::<S>());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::Result;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// How a store is opened.
@@ -9,8 +10,12 @@ use std::path::Path;
 pub struct Setup {
     /// Bytes of cache, for stores that have one of their own.
     pub cache_bytes: u64,
-    /// Bytes that changes may take in memory, for stores that bound them.
+    /// Bytes that changes may take in memory, for stores that bound them; they begin to write them out at half.
     pub delta_bytes: u64,
+    /// Bytes of keys and values in the largest transaction, for stores that need to know.
+    pub transaction_bytes: u64,
+    /// What the commits are.
+    pub durability: Durability,
     /// The most bytes that the store may take on disk, for stores that must know beforehand.
     pub file_bytes_max: u64,
     /// Whether the data fit in memory and are to be brought there at opening, where the store can.
@@ -18,13 +23,44 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// For `bytes` bytes of data that fit in memory: a cache that holds the whole file, and a delta that holds a load
-    /// in one transaction.
+    /// For `bytes` bytes of data that fit in memory: a cache that holds the whole file, a delta that holds a load in
+    /// one transaction, and durable commits.
     pub const fn in_memory(bytes: u64) -> Self {
         let room = bytes * 2 + (64 << 20);
         let delta = if room > 2 << 30 { room } else { 2 << 30 };
-        Self { cache_bytes: room, delta_bytes: delta, file_bytes_max: bytes * 8 + (1 << 30), populate: true }
+        Self {
+            cache_bytes: room,
+            delta_bytes: delta,
+            transaction_bytes: 0,
+            durability: Durability::Synced,
+            file_bytes_max: bytes * 8 + (1 << 30),
+            populate: true,
+        }
     }
+}
+
+/// What a commit is worth when it returns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// It outlasts a power failure.
+    Synced,
+    /// It waits for no sync: what the store calls so ([`Store::UNSYNCED`]).
+    Unsynced,
+}
+
+/// What a store says it did since it was opened.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Counters {
+    /// Commits.
+    pub commits: u64,
+    /// Bytes appended to its log.
+    pub log_bytes: u64,
+    /// Syncs of the log.
+    pub log_syncs: u64,
+    /// Checkpoints.
+    pub checkpoints: u64,
+    /// Pages that the checkpoints wrote.
+    pub checkpoint_pages: u64,
 }
 
 /// The order in which entries come.
@@ -40,9 +76,17 @@ pub enum Order {
 ///
 /// Visitors are handed bytes where the store keeps them; a store that must copy to show a value is measured with the
 /// copy.
-pub trait Store: Sized {
+///
+/// Threads share a store: each method may be called from several at once.
+pub trait Store: Sized + Sync {
     /// A name for reports.
     const NAME: &'static str;
+    /// What a durable commit calls; nothing if the store has no commit that outlasts a power failure.
+    const SYNCED: Option<&'static str>;
+    /// What an unsynced commit is here; nothing if the store has only durable ones, which it then makes instead.
+    const UNSYNCED: Option<&'static str>;
+    /// Whether durable commits leave work behind for [`finish`](Self::finish), as a checkpoint or a compaction.
+    const CHECKPOINTS: bool;
 
     /// Opens the store in the directory `dir`, which exists, or creates it there.
     ///
@@ -50,7 +94,8 @@ pub trait Store: Sized {
     /// Whatever the store says; so everywhere.
     fn open(dir: &Path, setup: &Setup) -> Result<Self>;
 
-    /// Puts entries in one transaction, and commits it durably.
+    /// Puts entries in one transaction, and commits it as `open` was told. Keys must differ. A store that has another
+    /// way in for entries in order may take that, which need not be one transaction.
     ///
     /// # Errors
     /// See [`open`](Self::open).
@@ -58,6 +103,14 @@ pub trait Store: Sized {
     where
         K: AsRef<[u8]>,
         V: AsRef<[u8]>;
+
+    /// Deletes the entries of `keys`, which differ, in one transaction, and commits it as `open` was told.
+    ///
+    /// # Errors
+    /// See [`open`](Self::open).
+    fn delete<K>(&self, keys: impl Iterator<Item = K>) -> Result<()>
+    where
+        K: AsRef<[u8]>;
 
     /// Gets the values of `keys`, one after the other, in one read transaction. Returns how many were there.
     ///
@@ -77,23 +130,39 @@ pub trait Store: Sized {
     ///
     /// # Errors
     /// If it found something wrong; and see [`open`](Self::open).
-    fn check(&self) -> Result<Option<u64>>;
+    fn check(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
+    /// Does all that commits have put off: syncs, checkpoints, flushes of tables in memory, compactions.
+    ///
+    /// # Errors
+    /// See [`open`](Self::open).
+    fn finish(&self) -> Result<()>;
+
+    /// What the store counts, if it does.
+    fn counters(&self) -> Option<Counters> {
+        None
+    }
 
     /// Closes the store: nothing is left to do in the background afterwards.
     ///
     /// # Errors
     /// See [`open`](Self::open).
     fn close(self) -> Result<()>;
+}
 
-    /// Bytes that the store in `dir` takes, by the lengths of its files.
-    ///
-    /// # Errors
-    /// I/O errors.
-    fn file_bytes(dir: &Path) -> Result<u64> {
-        let mut total = 0;
-        for entry in dir.read_dir()? {
-            total += entry?.metadata()?.len();
-        }
-        Ok(total)
+/// Bytes that the files in `dir` and below it take on disk: holes do not count, nor what a preallocation holds beyond
+/// the end of a file.
+///
+/// # Errors
+/// I/O errors.
+pub fn file_bytes(dir: &Path) -> Result<u64> {
+    let mut total = 0;
+    for entry in dir.read_dir()? {
+        let (entry, metadata) = entry.and_then(|entry| Ok((entry.path(), entry.metadata()?)))?;
+        total +=
+            if metadata.is_dir() { file_bytes(&entry)? } else { metadata.len().min(metadata.blocks() * 512) };
     }
+    Ok(total)
 }

@@ -88,19 +88,34 @@ pub(crate) struct Load {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) value: Option<u32>,
 
-    /// Bound of the delta: memory for the pages that the load changes, and the longest line
+    /// Memory for the pages that lines out of order change, and the longest line
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size::parse)]
     pub(crate) delta: u64,
+
+    /// Sort by key first, in memory or, if there is more, in a temporary file
+    #[arg(long)]
+    pub(crate) sort: bool,
+
+    /// Memory for --sort, about; at least 64KiB
+    #[arg(long, value_name = "SIZE", requires = "sort", default_value = "256MiB", value_parser = size::parse)]
+    pub(crate) memory: u64,
+
+    /// Where --sort keeps what does not fit in memory; once, at times twice, as much as the input
+    /// [default: the database's folder]
+    #[arg(long, value_name = "DIR", requires = "sort")]
+    pub(crate) tmp: Option<PathBuf>,
 }
 
 const LOAD: &str = concat!(
     "One transaction: all is loaded, or nothing. A key that comes twice, or is there already, keeps its last value. ",
     "Every line has a key and a value: one that is empty, or lacks a column, is an error. A line ends with a line ",
     "feed; a carriage return before it belongs to the value. How text is escaped, bifold --help tells.\n\n",
+    "Lines in the order of their keys, byte by byte (LC_ALL=C), that go behind all that the table has, are loaded ",
+    "fastest. Others are loaded as well, but more slowly the more there is beyond --delta: --sort sorts them first.\n\n",
     "Examples:\n",
     "  bifold load geo.bifold cities cities.tsv\n",
     "  bifold load geo.bifold population cities.tsv --key 1 --value 6\n",
-    "  zcat dump.tsv.gz | bifold load big.bifold dump --delta 4GiB\n",
+    "  zcat dump.tsv.gz | bifold load big.bifold dump --sort --memory 1GiB --tmp /var/tmp\n",
     "  bifold scan old.bifold t | bifold load new.bifold t",
 );
 

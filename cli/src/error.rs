@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 use crate::escape::shown;
-use indicatif::BinaryBytes;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -48,6 +47,8 @@ pub(crate) enum Error {
         /// What is wrong.
         what: String,
     },
+    /// What is being sorted cannot be kept in this folder, or not be read from there.
+    Temporary(PathBuf, io::Error),
     /// The output cannot be written.
     Write(io::Error),
     /// Nobody reads the output any more. Not an error, but an end.
@@ -93,9 +94,10 @@ impl fmt::Display for Error {
                 "{}: all is committed, but closing failed, and the next opening will recover it: {error}",
                 path.display()
             ),
-            Self::Database(error) => write_database(f, error),
+            Self::Database(error) => write!(f, "{error}"),
             Self::Read(input, error) => write!(f, "{input}: {error}"),
             Self::Line { input, line, what } => write!(f, "{input}: line {line}: {what}; nothing was loaded"),
+            Self::Temporary(dir, error) => write_temporary(f, dir, error),
             Self::Write(error) => write!(f, "cannot write the output: {error}"),
             Self::ClosedPipe => f.write_str("nobody reads the output"),
         }
@@ -115,11 +117,16 @@ fn write_open(f: &mut fmt::Formatter<'_>, path: &Path, error: &bifold::Error) ->
     }
 }
 
-fn write_database(f: &mut fmt::Formatter<'_>, error: &bifold::Error) -> fmt::Result {
-    match error {
-        bifold::Error::TransactionTooLarge { bound, .. } => {
-            write!(f, "the load is too large for a delta of {}: raise --delta", BinaryBytes(*bound))
+fn write_temporary(f: &mut fmt::Formatter<'_>, dir: &Path, error: &io::Error) -> fmt::Result {
+    let dir = match dir.as_os_str().as_encoded_bytes() {
+        b"" => ".".into(),
+        dir => shown(dir),
+    };
+    write!(f, "a temporary file in {dir}: {error}; nothing was loaded")?;
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            f.write_str(" (--tmp names a folder with room for all of the input)")
         }
-        error => write!(f, "{error}"),
+        _ => Ok(()),
     }
 }

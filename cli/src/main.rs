@@ -14,6 +14,7 @@ mod progress;
 mod run;
 mod scan;
 mod size;
+mod sort;
 mod stat;
 mod tables;
 

@@ -16,6 +16,8 @@ pub(crate) struct Progress {
     began: Instant,
     entries: u64,
     bytes: u64,
+    /// Entries put into the table after sorting.
+    put: u64,
 }
 
 impl Progress {
@@ -29,7 +31,7 @@ impl Progress {
         if let Some(style) = style.and_then(|style| ProgressStyle::with_template(style).ok()) {
             bar.set_style(style);
         }
-        Self { bar, began: Instant::now(), entries: 0, bytes: 0 }
+        Self { bar, began: Instant::now(), entries: 0, bytes: 0, put: 0 }
     }
 
     /// One more entry, which took `bytes` of the input.
@@ -49,6 +51,21 @@ impl Progress {
         let rate = HumanCount(summary.rate() as u64);
         self.bar.set_message(format!("{} entries, {rate} entries/s", HumanCount(self.entries)));
         self.bar.set_position(self.bytes);
+    }
+
+    /// All is read and being sorted; from now on [`put`](Self::put) counts.
+    pub(crate) fn sorting(&self) {
+        self.show();
+        self.bar.set_message(format!("{} entries, sorting", HumanCount(self.entries)));
+    }
+
+    /// One more of the sorted entries is in the table.
+    pub(crate) fn put(&mut self) {
+        self.put += 1;
+        if self.put.is_multiple_of(STRIDE) && !self.bar.is_hidden() {
+            let (put, all) = (HumanCount(self.put), HumanCount(self.entries));
+            self.bar.set_message(format!("{put} of {all} sorted entries loaded"));
+        }
     }
 
     /// All is read, and is now being committed.

@@ -52,6 +52,8 @@
 //! drop(scan);
 //! let reader = table.reader("a")?;
 //! drop(reader);
+//! let load = table.bulk_load()?;
+//! drop(load);
 //! txn.commit()?;
 //! # Ok(())
 //! # }
@@ -72,6 +74,16 @@
 //! let txn = db.write()?;
 //! let table = txn.table("t")?;
 //! let cursor = table.cursor_mut();
+//! txn.commit()?;
+//! # Ok(())
+//! # }
+//! ```
+//! ```compile_fail
+//! # fn main() -> bifold::Result<()> {
+//! let db = bifold::Database::in_memory()?;
+//! let txn = db.write()?;
+//! let table = txn.table("t")?;
+//! let load = table.bulk_load()?;
 //! txn.commit()?;
 //! # Ok(())
 //! # }

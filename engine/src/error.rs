@@ -103,17 +103,9 @@ pub enum Error {
         /// The longest allowed.
         max: u64,
     },
-    /// `append` was given a key that is not beyond the table's last.
-    #[error("the appended key is not greater than the table's last key")]
+    /// `append`, or a bulk load, was given a key that is not beyond the last.
+    #[error("the appended key is not greater than the last key")]
     NotInOrder,
-    /// The transaction changed more than the delta may hold. Raise the option `delta_size`.
-    #[error("the transaction is too large: it would hold {needed} bytes; option delta_size is {bound}")]
-    TransactionTooLarge {
-        /// Bytes the transaction would hold.
-        needed: u64,
-        /// The option's value.
-        bound: u64,
-    },
     /// A call that changes something failed half-way earlier; the transaction can only be dropped.
     #[error("an earlier call of this transaction failed; it can only be dropped")]
     TransactionFailed,

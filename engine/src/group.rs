@@ -112,9 +112,10 @@ impl Group {
         self.inner.lock().wal.is_some()
     }
 
-    /// Bytes of the log that recovery would read.
-    pub(crate) fn live_bytes(&self) -> u64 {
-        self.inner.lock().wal.as_ref().map_or(0, Wal::live_bytes)
+    /// Bytes of the log that recovery would read, and bytes written to it so far.
+    pub(crate) fn log_bytes(&self) -> (u64, u64) {
+        let inner = self.inner.lock();
+        inner.wal.as_ref().map_or((0, 0), |wal| (wal.live_bytes(), wal.written_bytes()))
     }
 
     /// Where the record after the newest commit will lie; `None` without a log.
@@ -243,7 +244,8 @@ impl Inner {
         match &mut self.wal {
             Some(wal) => {
                 wal.end_sync(pending, result, Some(took))?;
-                self.handed_over = wal.handed_over().map_or(self.handed_over, |seq| seq.max(self.handed_over));
+                self.handed_over =
+                    wal.handed_over().map_or(self.handed_over, |seq| seq.max(self.handed_over));
                 Ok(())
             }
             None => result,
@@ -464,7 +466,7 @@ impl<S: PageSource> Task for LogTask<S> {
         let due = inner.unsynced_since.unwrap_or_default() + UNSYNCED_MAX;
         let now = shared.background.now();
         if inner.wakers.is_empty() && now < due {
-            return Next::After(due - now);
+            return Next::After(due.saturating_sub(now));
         }
         shared.lead(inner);
         Next::Again

@@ -51,6 +51,8 @@ macro_rules! aliases {
         pub type Table<'t> = crate::Table<'t, Source, crate::access::ReadAccess<'t, Source>>;
         /// A table of the write transaction; see [`TableMut`](crate::TableMut).
         pub type TableMut<'t> = crate::TableMut<'t, Source>;
+        /// A load of sorted entries; see [`BulkLoad`](crate::BulkLoad).
+        pub type BulkLoad<'t> = crate::BulkLoad<'t, Source>;
         /// A cursor of a snapshot; see [`Cursor`](crate::Cursor).
         pub type Cursor<'t> = crate::Cursor<'t, Source, crate::access::ReadAccess<'t, Source>>;
         /// A cursor of the write transaction; see [`CursorMut`](crate::CursorMut).
@@ -100,6 +102,7 @@ pub use durability::Durability;
 pub use error::{Error, Place, Result};
 pub use tree::cursor::Cursor;
 pub use tree::scan::{Keys, Scan};
+pub use txn::bulk::BulkLoad;
 pub use txn::read::ReadTxn;
 pub use txn::reader::ValueReader;
 pub use txn::table::{Entry, Table};

@@ -12,6 +12,7 @@ use crate::txn::pages::TxnPages;
 use crate::word::{Target, Word};
 use bifold_page_source::{PageId, PageRef, PageSize, PageSource, Visit};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// What every walk reads from.
 #[derive(Debug)]
@@ -21,6 +22,15 @@ pub(crate) struct Store<S> {
     /// The file's id, the seed of its checksums.
     pub(crate) file_id: u64,
     pub(crate) page_size: PageSize,
+    /// Bytes written to the file's pages since it was opened.
+    pub(crate) written_bytes: AtomicU64,
+}
+
+impl<S> Store<S> {
+    /// A store over `source`, of a file with this id and page size.
+    pub(crate) fn new(source: S, slab: Slab, file_id: u64, page_size: PageSize) -> Self {
+        Self { source, slab, file_id, page_size, written_bytes: AtomicU64::new(0) }
+    }
 }
 
 /// A page kept beyond its walk.

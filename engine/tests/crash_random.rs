@@ -125,9 +125,9 @@ fn life(seed: u64) -> Result<(), String> {
     for round in 0..8 {
         // Sometimes background work is done where it is called for, and else bit by bit, or not at all.
         if rng.below(3) == 0 {
-            step_at_once()
+            step_at_once();
         } else {
-            step_by_hand()
+            step_by_hand();
         }
         // Whoever opens may have other options than whoever wrote.
         let setup = Setup {

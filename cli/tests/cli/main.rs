@@ -6,4 +6,5 @@ mod common;
 mod damage;
 mod errors;
 mod opening;
+mod sort;
 mod text;

@@ -4,6 +4,10 @@
 //! steps is a [`Background`]: [`Threads`] in earnest, and in tests a `Stepper`, which does them one at a time in the
 //! test's own thread, with a clock that stands still until the test moves it.
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(any(test, feature = "testing")),
+    expect(unreachable_pub, reason = "public with the feature `testing`, where tests implement these")
+)]
 
 #[cfg(any(test, feature = "testing"))]
 mod stepper;

@@ -35,10 +35,14 @@ const SLOW_FROM: u64 = FULL / 4 * 3;
 /// Where a writer helps with the checkpoint before it begins.
 const HELP_FROM: u64 = FULL / 16 * 15;
 /// The longest that a writer is made to wait before it begins, short of helping.
-const SLOW_MAX: Duration = Duration::from_millis(20);
+const SLOW_MAX: Duration = Duration::from_millis(40);
+/// What a writer waits at least where the next would help, however small its transactions are.
+const SLOW_MIN: Duration = Duration::from_millis(4);
+/// Bytes a second that a checkpoint is taken to write until it is known.
+const RATE: u64 = 256 << 20;
 
 /// What the background is to do.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
     /// A checkpoint is due.
     due: bool,
@@ -48,6 +52,16 @@ pub(crate) struct Schedule {
     cuts: bool,
     /// Commits to make before a checkpoint that was refused is due again.
     patience: u32,
+    /// Bytes a second that checkpoints write of late, when they do not wait.
+    rate: u64,
+    /// Bytes of images that the last commit added.
+    transaction: u64,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self { due: false, dirty_since: None, cuts: false, patience: 0, rate: RATE, transaction: 0 }
+    }
 }
 
 /// What came of an attempt at a step.
@@ -62,21 +76,24 @@ enum Step {
 }
 
 impl<S: PageSource> Shared<S> {
-    /// How full the delta or the log is, whichever is fuller, in 1024ths.
+    /// How full the delta (with what is kept for readers) or the log is, whichever is fuller, in 1024ths.
     pub(crate) fn fullness(&self) -> u64 {
         let part = |gauge, bound: u64| Counters::get(gauge).saturating_mul(FULL) / bound.max(1);
-        let delta = part(&self.counters.delta_bytes, self.limits.delta_bytes);
-        delta.max(part(&self.counters.log_live_bytes, self.limits.log_bytes))
+        let images = self.store.slab.image_bytes().saturating_mul(FULL) / self.limits.delta_bytes.max(1);
+        images.max(part(&self.counters.log_live_bytes, self.limits.log_bytes))
     }
 
-    /// After a commit, with the gate still held: notes what is due. Returns whether the background is to be woken.
-    pub(crate) fn note_commit(&self, writer: &Writer) -> bool {
+    /// After a commit that added `bytes` to the delta, with the gate still held: notes what is due. Returns whether the background is to be woken.
+    pub(crate) fn note_commit(&self, writer: &Writer, bytes: u64) -> bool {
         let log_live = Counters::get(&self.counters.log_live_bytes);
         // Space that only a checkpoint can free.
         let (waiting, end) = writer.space.as_ref().map_or((0, 0), |s| (s.awaiting_pages(), s.end()));
         let waiting_bytes = waiting * self.store.page_size.bytes() as u64;
         let idle = writer.under_way.is_none();
+        // Images that only readers keep count as well: a checkpoint writes them too.
+        let images = self.store.slab.image_bytes();
         let due = writer.delta.bytes >= self.limits.delta_bytes / 2
+            || idle && images >= self.limits.delta_bytes / 8 * 5
             || idle && log_live >= self.limits.log_bytes / 2
             || idle && waiting_bytes > self.limits.delta_bytes && waiting > end / 8;
         let cuts = writer.space.as_ref().is_some_and(|s| s.next_to_walk(writer.meta.checkpoint).is_some());
@@ -85,6 +102,7 @@ impl<S: PageSource> Shared<S> {
         schedule.patience = was.patience.saturating_sub(1);
         schedule.due = due && schedule.patience == 0;
         schedule.cuts = cuts;
+        schedule.transaction = bytes;
         let first = writer.seq > writer.meta.seq && was.dirty_since.is_none();
         if first {
             schedule.dirty_since = Some(self.background.now());
@@ -150,7 +168,14 @@ impl<S: PageSource> Shared<S> {
             return Ok(Step::Busy);
         }
         // After a failure elsewhere nothing more is written.
+        let begun = self.background.now();
         let stepped = self.check_poison().map_err(Failure::Fatal).and_then(|()| job.step(self, writer, open));
+        if let Ok(Progress::Wrote(bytes)) = stepped {
+            let took = self.background.now().saturating_sub(begun).as_nanos().max(1);
+            let rate = u128::from(bytes) * 1_000_000_000 / took;
+            let mut schedule = self.schedule.lock();
+            schedule.rate = u64::try_from((u128::from(schedule.rate) * 7 + rate) / 8).unwrap_or(u64::MAX);
+        }
         if let Err(Failure::Fatal(error) | Failure::Unknown(error)) = &stepped {
             self.poison(error);
         }
@@ -267,16 +292,36 @@ impl<S: PageSource> Shared<S> {
         }
         let begun = self.background.now();
         if full >= HELP_FROM {
-            // A full disk may refuse the checkpoint, or a sync fail: the transaction finds out for itself.
-            while self.fullness() >= HELP_FROM
-                && self.step_outside(Wait::Ever).is_ok_and(|step| step != Step::None)
-            {}
+            self.help();
         } else if self.job.try_lock().is_none_or(|job| job.is_some()) {
-            let over = (full - SLOW_FROM) * FULL / (HELP_FROM - SLOW_FROM);
-            let nanos = SLOW_MAX.as_nanos() as u64 * over / FULL * over / FULL;
-            self.background.sleep(Duration::from_nanos(nanos));
+            let over = (full - SLOW_FROM) as f64 / (HELP_FROM - SLOW_FROM) as f64;
+            let Schedule { rate, transaction, .. } = *self.schedule.lock();
+            // At half the way such transactions come as fast as the checkpoint writes.
+            let even = transaction as f64 / rate.max(1) as f64;
+            let wait = 2.0 * over * even + over * over * SLOW_MIN.as_secs_f64();
+            self.background.sleep(Duration::from_secs_f64(wait).min(SLOW_MAX));
         }
         self.counters.stalled(self.background.now().saturating_sub(begun));
+    }
+
+    /// Does what makes room in delta and log, until there is some. If that fails, as on a full disk, the transaction
+    /// that is about to begin finds out for itself.
+    fn help(&self) {
+        let mut begun = false;
+        while self.fullness() >= HELP_FROM {
+            match self.step_outside(Wait::Ever) {
+                Ok(Step::None) if begun => return,
+                Ok(Step::None) => begun = true,
+                Ok(_) => continue,
+                Err(_) => return,
+            }
+            let Ok(mut writer) = self.gate.acquire(Wait::Ever) else { return };
+            let result = self.begin_checkpoint(&mut writer, LogAfter::Live);
+            self.gate.release(writer);
+            if result.is_err() {
+                return;
+            }
+        }
     }
 }
 
@@ -344,7 +389,7 @@ impl<S: PageSource> Steps<'_, S> {
         let late = deadline.is_some_and(|at| at <= now) && schedule.patience == 0;
         if !(schedule.due || late || schedule.cuts) {
             return match deadline {
-                Some(at) if at > now => Next::After(at - now),
+                Some(at) if at > now => Next::After(at.saturating_sub(now)),
                 _ => Next::WhenWoken,
             };
         }

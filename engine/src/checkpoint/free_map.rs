@@ -11,6 +11,7 @@ use crate::free::{FreeSpace, Grant, Replay, Run, decode};
 use crate::meta::{FreeMapRoot, Meta, head_pages};
 use crate::node::{HEADER, KIND_FREE_MAP, kind_of, set_header};
 use crate::txn::writer::Writer;
+use crate::walk::Store;
 use bifold_page_source::{PageId, PageRef, PageSize, PageSource, PageWrite, Visit, seal_page};
 
 const AT_BEFORE: usize = HEADER;
@@ -62,10 +63,10 @@ pub(super) fn seal<S: PageSource>(
 
 impl SealedMap {
     /// Writes the pages.
-    pub(super) fn write<S: PageSource>(&self, source: &S) -> Result<()> {
+    pub(super) fn write<S: PageSource>(&self, store: &Store<S>) -> Result<()> {
         let writes: Vec<_> =
             self.pages.iter().map(|(at, bytes)| PageWrite { at: *at, replaces: None, bytes }).collect();
-        write_pages(source, &writes)
+        write_pages(store, &writes)
     }
 }
 

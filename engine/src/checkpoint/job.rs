@@ -6,6 +6,7 @@
 //! | collect | what the delta holds below the new catalog, in key order | |
 //! | places | free runs for all of it; the file grown | yes |
 //! | pages | children before parents, a batch at a time | |
+//! | kept, kept pages | pages that only readers still see, some at a time | yes, no |
 //! | note | what was dropped goes into the free map | yes |
 //! | seal | the free map's records are settled | yes |
 //! | sync | they are written; everything is synced | |
@@ -22,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 use super::free_map::{self, SealedMap};
+use super::kept::Kept;
 use super::layout::Layout;
 use super::places::Taking;
 use super::stages::{Homes, PageWriter};
@@ -51,6 +53,8 @@ enum Phase {
     Collect,
     Places,
     Pages,
+    Kept,
+    KeptPages,
     Note,
     Seal,
     Sync,
@@ -80,11 +84,16 @@ pub(crate) struct Job {
     taking: Taking,
     writer: PageWriter,
     homes: Homes,
+    /// How many of them the checkpoint itself refers to; the others are for readers.
+    reached: usize,
+    kept: Kept,
     map: Option<SealedMap>,
     /// Descriptors that have their home.
     homed: usize,
     /// Pages dropped meanwhile, and how many of them are dropped on file.
     dropped: (Vec<u32>, usize),
+    /// The file was grown to so many pages for the checkpoint after this one: they may be used once that is durable.
+    grown_to: u64,
     begun: Duration,
     bytes_written: u64,
     bytes_total: u64,
@@ -124,7 +133,8 @@ impl Job {
         let before = std::mem::replace(&mut writer.first_birth, writer.newest.base);
         let counts = std::mem::take(&mut writer.delta);
         let seq = candidate.seq;
-        writer.under_way = Some(UnderWay { seq, counts, written: counts, placed: false, dropped: Vec::new() });
+        writer.under_way =
+            Some(UnderWay { seq, counts, written: counts, placed: false, dropped: Vec::new() });
         tracing::debug!(checkpoint = number, commit = seq, bytes = counts.bytes, "checkpoint begins");
         Ok(Self {
             phase: Phase::Collect,
@@ -139,9 +149,12 @@ impl Job {
             taking: Taking::default(),
             writer: PageWriter::default(),
             homes: Homes::default(),
+            reached: 0,
+            kept: Kept::default(),
             map: None,
             homed: 0,
             dropped: (Vec::new(), 0),
+            grown_to: 0,
             begun,
             bytes_written: 0,
             bytes_total: counts.bytes,
@@ -150,7 +163,12 @@ impl Job {
 
     /// Whether the next step is to be given the writer.
     pub(crate) fn needs_writer(&self) -> bool {
-        !matches!(self.phase, Phase::Collect | Phase::Pages | Phase::Sync | Phase::Homes)
+        !self.goes_alone()
+    }
+
+    fn goes_alone(&self) -> bool {
+        use Phase::{Collect, Homes, KeptPages, Pages, Sync};
+        matches!(self.phase, Collect | Pages | KeptPages | Sync | Homes)
     }
 
     /// Whether the checkpoint can no longer be refused.
@@ -178,8 +196,15 @@ impl Job {
             debug_assert!(!self.needs_writer());
             return self.step_alone(shared);
         };
+        if self.goes_alone() {
+            return self.step_alone(shared);
+        }
         match self.phase {
-            Phase::Collect | Phase::Pages | Phase::Sync | Phase::Homes => return self.step_alone(shared),
+            Phase::Kept => {
+                let image = |id: u32| image(&shared.store.slab, id);
+                let more = self.kept.take(shared, writer, &image)?;
+                self.phase = if more { Phase::KeptPages } else { Phase::Note };
+            }
             Phase::Places => self.take_places(shared, writer, open.is_some())?,
             Phase::Note => {
                 if !writer.space()?.prepare(self.number, RUNS_PER_STEP)? {
@@ -196,7 +221,7 @@ impl Job {
             Phase::Drops => self.drop_on_file(writer).map_err(Failure::Unknown)?,
             Phase::Sweep => self.sweep(shared, writer, open).map_err(Failure::Unknown)?,
             Phase::Release => return self.release(shared, writer).map_err(Failure::Unknown),
-            Phase::Done => return Ok(Progress::Done),
+            _ => return Ok(Progress::Done),
         }
         Ok(Progress::More)
     }
@@ -214,17 +239,22 @@ impl Job {
             Phase::Pages => {
                 let image = |id: u32| image(&shared.store.slab, id);
                 let (layout, homes) = (&self.layout, &mut self.homes);
-                match self.writer.write_next(shared, layout, homes, self.before, &image)? {
-                    Some(bytes) => {
-                        self.bytes_written += bytes;
-                        return Ok(Progress::Wrote(bytes));
-                    }
-                    None => self.phase = Phase::Note,
+                let written = self.writer.write_next(shared, layout, homes, self.before, &image)?;
+                if let Some(bytes) = written {
+                    self.bytes_written += bytes;
+                    return Ok(Progress::Wrote(bytes));
                 }
+                self.reached = self.homes.ids().len();
+                self.phase = Phase::Kept;
+            }
+            Phase::KeptPages => {
+                let image = |id: u32| image(&shared.store.slab, id);
+                self.kept.write(shared, &mut self.homes, self.before, &image)?;
+                self.phase = Phase::Kept;
             }
             Phase::Sync => {
                 if let Some(map) = &self.map {
-                    map.write(&shared.store.source)?;
+                    map.write(&shared.store)?;
                 }
                 shared.store.source.sync()?;
                 self.phase = Phase::Meta;
@@ -255,12 +285,11 @@ impl Job {
         writer: &mut Writer,
         beneath: bool,
     ) -> Result<(), Failure> {
-        let taken = match self.refused.take() {
-            Some(error) => Err(error),
-            None => {
-                let unnoted = self.candidate.unnoted + self.catalog.dropped.len();
-                self.taking.take(shared, writer, &self.layout, unnoted as u64)
-            }
+        let unnoted = self.candidate.unnoted + self.catalog.dropped.len();
+        let taken = if let Some(error) = self.refused.take() {
+            Err(error)
+        } else {
+            self.taking.take(shared, writer, &self.layout, unnoted as u64)
         };
         match taken {
             Ok(false) => Ok(()),
@@ -279,6 +308,7 @@ impl Job {
                     writer.drop_on_file(&dropped, self.number)?;
                 }
                 self.writer = self.taking.page_writer()?;
+                self.grow_ahead(shared, writer)?;
                 self.phase = Phase::Pages;
                 Ok(())
             }
@@ -287,6 +317,22 @@ impl Job {
                 Err(Failure::Refused(error))
             }
         }
+    }
+
+    /// Grows the file for the next checkpoint, if it is to be as large as this one: so that commits, which reserve its
+    /// room, need not, and this checkpoint's sync makes the growth durable.
+    fn grow_ahead<S: PageSource>(&mut self, shared: &Shared<S>, writer: &mut Writer) -> Result<()> {
+        let wanted = self.bytes_total >> shared.store.page_size.shift();
+        let space = writer.space()?;
+        let short = wanted.saturating_sub(space.free_pages());
+        if self.log_after == LogAfter::Live && short > 0 {
+            let to = space.end() + short;
+            // Where there is no room, a commit will meet that soon enough.
+            if shared.grow_file(to).is_ok() {
+                self.grown_to = to;
+            }
+        }
+        Ok(())
     }
 
     /// All is as before the checkpoint, but for its number.
@@ -321,6 +367,8 @@ impl Job {
         };
         write_meta(shared, &meta)?;
         writer.meta = meta;
+        let space = writer.space()?;
+        space.extend(self.grown_to.saturating_sub(space.end()))?;
         shared.group.checkpointed(&shared.registry, self.candidate.seq, self.log_start.as_ref())?;
         if self.log_after == LogAfter::Closed && shared.group.take_wal().is_some() {
             Wal::remove(&*shared.fs, &shared.log_path())?;
@@ -368,17 +416,17 @@ impl Job {
         writer.newest = Arc::new(root);
         shared.group.rebase(&shared.registry, Arc::clone(&writer.newest));
         let dropped: HashSet<u32> = self.dropped.0.iter().copied().collect();
-        for &id in self.homes.ids().iter().filter(|id| !dropped.contains(id)) {
+        let ids = self.homes.ids().iter().take(self.reached);
+        for &id in ids.filter(|id| !dropped.contains(id)) {
             writer.retire_homed(id, seq);
         }
         writer.under_way = None;
-        let pages = self.homes.ids().len() as u64;
+        let pages = self.reached as u64;
         let took = shared.background.now().saturating_sub(self.begun);
         shared.counters.checkpoint(pages, self.bytes_written, took);
         tracing::debug!(checkpoint = self.number, pages, ?took, "checkpoint counts");
         self.phase = Phase::Release;
-        writer.sweep_retired(&shared.store.slab, &shared.registry, true);
-        Ok(())
+        writer.sweep_retired(&shared.store.slab, &shared.registry, true)
     }
 
     fn release<S: PageSource>(&mut self, shared: &Shared<S>, writer: &mut Writer) -> Result<Progress> {

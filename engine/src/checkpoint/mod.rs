@@ -13,6 +13,7 @@ mod cut_walk;
 pub(crate) mod drive;
 mod free_map;
 mod job;
+mod kept;
 mod layout;
 mod places;
 mod stages;

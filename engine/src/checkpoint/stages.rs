@@ -4,7 +4,7 @@
 use super::layout::Layout;
 use super::write::{write_extent, write_pages};
 use crate::db::shared::Shared;
-use crate::delta::Image;
+use crate::delta::{Image, Slab};
 use crate::error::{Error, Result};
 use crate::free::Run;
 use crate::node::NodeMut;
@@ -172,7 +172,7 @@ impl<S: PageSource> Batch<'_, S> {
             let start = buffer.len();
             let image = (self.image)(id)?;
             buffer.extend_from_slice(image.bytes());
-            settle_words(&image, &mut buffer[start..], self.homes)?;
+            settle_words(&self.shared.store.slab, &image, &mut buffer[start..], self.homes)?;
             let home = seal_page(self.shared.store.file_id, at, &mut buffer[start..]);
             self.homes.set(id, home.bits());
             sealed.push((home, image.replaces()));
@@ -185,16 +185,21 @@ impl<S: PageSource> Batch<'_, S> {
             .zip(buffer.chunks(page_len))
             .map(|(&(at, replaces), bytes)| PageWrite { at, replaces, bytes })
             .collect();
-        write_pages(&self.shared.store.source, &writes)?;
+        write_pages(&self.shared.store, &writes)?;
         Ok(sealed.len())
     }
 }
 
 /// Stores an image's words in the copy of its bytes that is to be written.
-fn settle_words(image: &Image, bytes: &mut [u8], homes: &Homes) -> Result<()> {
+fn settle_words(slab: &Slab, image: &Image, bytes: &mut [u8], homes: &Homes) -> Result<()> {
+    // A page that only readers see may name one that an earlier checkpoint wrote.
+    let earlier = |word: Word| match word.target() {
+        Target::Delta(id) => Some(slab.home(id)).filter(|home| *home != 0).map(Word::from_bits),
+        _ => None,
+    };
     let mut words = image.copy_words();
     NodeMut::new(bytes, &mut words)
-        .settle(&mut |word| homes.resolve(word))
+        .settle(&mut |word| homes.resolve(word).or_else(|| earlier(word)))
         .map_err(|_| Error::Internal("a page of the delta cannot be stored"))
 }
 
@@ -206,21 +211,21 @@ pub(crate) fn write_value_at<S: PageSource>(
     value: &[u8],
 ) -> Result<PageRef> {
     let (file_id, page_size) = (shared.store.file_id, shared.store.page_size);
-    let source = &shared.store.source;
+    let store = &shared.store;
     let (header_pages, _) = crate::extent::pages_for(value.len() as u64, page_size);
     let (header, reference) = crate::extent::build_header(file_id, first, birth, value, page_size)?;
-    write_extent(source, first, &header)?;
+    write_extent(store, first, &header)?;
     let mut at = first.plus(header_pages);
     for part in value.chunks(BATCH) {
         let whole = part.len() / page_size.bytes() * page_size.bytes();
         if whole > 0 {
-            write_extent(source, at, &part[..whole])?;
+            write_extent(store, at, &part[..whole])?;
         }
         at = at.plus((whole / page_size.bytes()) as u64);
         if whole < part.len() {
             let mut last = part[whole..].to_vec();
             last.resize(page_size.bytes(), 0);
-            write_extent(source, at, &last)?;
+            write_extent(store, at, &last)?;
         }
     }
     Ok(reference)

@@ -5,21 +5,26 @@
 #![expect(unsafe_code, reason = "the promise that page sources ask for is made here, for all of the engine")]
 
 use crate::error::Result;
+use crate::walk::Store;
 use bifold_page_source::{PageId, PageSource, PageWrite};
+use std::sync::atomic::Ordering;
 
-/// Writes pages that a checkpoint was given by the free space.
-pub(super) fn write_pages<S: PageSource>(source: &S, writes: &[PageWrite<'_>]) -> Result<()> {
+/// Writes pages to places that the free space has given.
+pub(crate) fn write_pages<S: PageSource>(store: &Store<S>, writes: &[PageWrite<'_>]) -> Result<()> {
+    let bytes: usize = writes.iter().map(|write| write.bytes.len()).sum();
     // SAFETY: every place comes from `FreeSpace`, which hands a page out only if it was never in use, or was born at
     // checkpoint A and dropped at B with B durable and no live snapshot between; so no snapshot's walk can come to it,
     // and views, pins and spans live within walks and snapshots. What has been handed out is not handed out again.
-    unsafe { source.write(writes)? };
+    unsafe { store.source.write(writes)? };
+    store.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     Ok(())
 }
 
 /// Writes whole pages of an extent that the free space has given.
-pub(crate) fn write_extent<S: PageSource>(source: &S, at: PageId, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_extent<S: PageSource>(store: &Store<S>, at: PageId, bytes: &[u8]) -> Result<()> {
     // SAFETY: as in `write_pages`; an extent's pages are named by a leaf only after this has returned.
-    unsafe { source.write_extent(at, bytes)? };
+    unsafe { store.source.write_extent(at, bytes)? };
+    store.written_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     Ok(())
 }
 

@@ -69,7 +69,7 @@ impl<S: PageSource> Builder<S> {
             page_size: PageSize::DEFAULT.bytes(),
             delta_size: 256 << 20,
             log_size: 64 << 20,
-            checkpoint_interval: Some(Duration::from_secs(60)),
+            checkpoint_interval: Some(Duration::from_mins(1)),
             durability: Durability::default(),
             sync_method: SyncMethod::default(),
             background: None,
@@ -89,9 +89,9 @@ impl<S: PageSource> Builder<S> {
         self
     }
 
-    /// Bytes that the pages changed since the last checkpoint may take in memory. Default 256 MiB, at least 64 KiB. A
-    /// transaction that changes more fails with [`Error::TransactionTooLarge`]; a checkpoint is made at half of it.
-    /// Raise it for large transactions and for fewer checkpoints.
+    /// Bytes that the pages changed since the last checkpoint may take in memory, with those of the open transaction.
+    /// Default 256 MiB, at least 64 KiB. A checkpoint is made at half of it, and writers that outrun it are slowed; a
+    /// transaction that changes more goes to the file before it commits. Raise it for fewer checkpoints.
     #[must_use]
     pub fn delta_size(mut self, bytes: u64) -> Self {
         self.delta_size = bytes;
@@ -235,7 +235,7 @@ impl<S: PageSource> Builder<S> {
         let config =
             SourceConfig { page_size: meta.page_size, file_id: meta.file_id, validate: node::validate };
         let source = S::open(Arc::clone(&file), config, &self.backend)?;
-        let store = Store { source, slab: Slab::new(), file_id: meta.file_id, page_size: meta.page_size };
+        let store = Store::new(source, Slab::new(), meta.file_id, meta.page_size);
         let root = Arc::new(Root {
             seq: meta.seq,
             base: meta.checkpoint,

@@ -194,6 +194,9 @@ impl<S: PageSource> Db<S> {
             Some(space) => inspection.space(space, head),
             None => Ok(()),
         });
+        for run in writer.places_for_readers() {
+            inspection.claim_run(run, "a page kept for a reader");
+        }
         let in_delta = |(_, state): &(_, TableState)| matches!(state, TableState::Changed(_));
         if begun.is_ok() && txn.root().tables.iter().any(in_delta) {
             let walked = inspection.trees(&txn);

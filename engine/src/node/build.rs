@@ -63,6 +63,24 @@ impl Items {
         Packing { range: 0..self.items.len(), lower: None, prefix_len }
     }
 
+    /// One page of the first `count` items, above the separator `lower`, whose keys share `prefix_len` bytes.
+    pub(crate) fn front(&self, count: usize, lower: Option<Vec<u8>>, prefix_len: usize) -> Packing {
+        debug_assert!(count <= self.items.len());
+        Packing { range: 0..count, lower, prefix_len }
+    }
+
+    /// Removes the first `count` items, of which each was added behind the one before it, with their bytes.
+    pub(crate) fn remove_front(&mut self, count: usize) {
+        let bytes = self.items.get(count).map_or(self.bytes.len(), |item| item.key.start);
+        self.items.drain(..count);
+        self.bytes.drain(..bytes);
+        for item in &mut self.items {
+            debug_assert!(item.key.start >= bytes && item.value.start >= bytes);
+            item.key = item.key.start - bytes..item.key.end - bytes;
+            item.value = item.value.start - bytes..item.value.end - bytes;
+        }
+    }
+
     /// Removes a range of items.
     pub(crate) fn remove(&mut self, range: Range<usize>) {
         self.items.drain(range);
@@ -119,19 +137,22 @@ impl Items {
 
     /// Bytes that `range` takes in a page whose prefix has `prefix_len` bytes.
     pub(crate) fn page_len(&self, range: Range<usize>, level: u8, prefix_len: usize) -> usize {
-        let entries: usize = self.items[range]
-            .iter()
-            .enumerate()
-            .map(|(index, item)| {
-                let suffix = item.key.len().saturating_sub(prefix_len);
-                match level {
-                    0 => LEAF_FIXED + leaf_entry_len(suffix, item.value.len()),
-                    _ if index == 0 => BRANCH_FIXED + branch_entry_len(0),
-                    _ => BRANCH_FIXED + branch_entry_len(suffix),
-                }
-            })
-            .sum();
+        let start = range.start;
+        let entries: usize =
+            range.map(|index| self.entry_len(index, index == start, level, prefix_len)).sum();
         HEADER + prefix_len + entries
+    }
+
+    /// Bytes that item `index` takes in a page whose prefix has `prefix_len` bytes; whether it is the `first` there
+    /// counts in a branch.
+    pub(crate) fn entry_len(&self, index: usize, first: bool, level: u8, prefix_len: usize) -> usize {
+        let item = &self.items[index];
+        let suffix = item.key.len().saturating_sub(prefix_len);
+        match level {
+            0 => LEAF_FIXED + leaf_entry_len(suffix, item.value.len()),
+            _ if first => BRANCH_FIXED + branch_entry_len(0),
+            _ => BRANCH_FIXED + branch_entry_len(suffix),
+        }
     }
 
     /// Number of table entries in or below `range`, and whether extents may hang below.
@@ -151,17 +172,30 @@ impl Items {
         birth: u64,
         page_len: usize,
     ) -> (Vec<u8>, Vec<AtomicU64>) {
+        let (mut bytes, mut words) = (vec![0; page_len], Vec::new());
+        self.build_in(packing, level, birth, &mut bytes, &mut words);
+        (bytes, words)
+    }
+
+    /// The same in memory that is there: `bytes` is a whole page of zeros, `words` is empty.
+    pub(crate) fn build_in(
+        &self,
+        packing: &Packing,
+        level: u8,
+        birth: u64,
+        bytes: &mut [u8],
+        words: &mut Vec<AtomicU64>,
+    ) {
         let items = &self.items[packing.range.clone()];
-        let mut bytes = vec![0; page_len];
-        let mut words = Vec::new();
-        set_header(&mut bytes, if level == 0 { KIND_LEAF } else { KIND_BRANCH }, level, birth);
+        let page_len = bytes.len();
+        set_header(bytes, if level == 0 { KIND_LEAF } else { KIND_BRANCH }, level, birth);
         // The last key has the prefix, since only a branch's first may be empty; without any, the separator has it.
         let like = items.last().map(|item| &self.bytes[item.key.clone()]);
         let like = like.or(packing.lower.as_deref()).unwrap_or_default();
         let prefix_len = packing.prefix_len.min(like.len());
         bytes[page_len - prefix_len..].copy_from_slice(&like[..prefix_len]);
-        put_u16(&mut bytes, AT_PREFIX, prefix_len);
-        put_u16(&mut bytes, AT_COUNT, items.len());
+        put_u16(bytes, AT_PREFIX, prefix_len);
+        put_u16(bytes, AT_COUNT, items.len());
         let mut top = page_len - prefix_len;
         for (index, item) in items.iter().enumerate() {
             let key = &self.bytes[item.key.clone()];
@@ -170,29 +204,28 @@ impl Items {
             let rest = suffix.get(HINT..).unwrap_or(&[]);
             if level == 0 {
                 top -= leaf_entry_len(suffix.len(), value.len());
-                let at = put_varint(&mut bytes, top, suffix.len() * 2 + usize::from(item.word.is_some()));
-                let at = put_varint(&mut bytes, at, value.len());
+                let at = put_varint(bytes, top, suffix.len() * 2 + usize::from(item.word.is_some()));
+                let at = put_varint(bytes, at, value.len());
                 bytes[at..at + rest.len()].copy_from_slice(rest);
                 let at = at + rest.len();
                 bytes[at..at + value.len()].copy_from_slice(value);
                 if let Some(word) = item.word {
-                    put_u64(&mut bytes, at, words.len() as u64);
+                    put_u64(bytes, at, words.len() as u64);
                     words.push(AtomicU64::new(word.bits()));
                 }
             } else {
                 top -= branch_entry_len(suffix.len());
-                let at = put_varint(&mut bytes, top, suffix.len());
+                let at = put_varint(bytes, top, suffix.len());
                 bytes[at..at + rest.len()].copy_from_slice(rest);
                 let field = HEADER + items.len() * (LEAF_FIXED + 8) + index * 8;
-                put_u64(&mut bytes, field, count_bits(item.count, item.extents));
+                put_u64(bytes, field, count_bits(item.count, item.extents));
                 words.push(AtomicU64::new(item.word.unwrap_or(Word::NULL).bits()));
             }
             let hint = HEADER + index * HINT;
             bytes[hint..hint + HINT].copy_from_slice(&hint_of(suffix).to_be_bytes());
-            put_u16(&mut bytes, HEADER + items.len() * HINT + index * 2, top);
+            put_u16(bytes, HEADER + items.len() * HINT + index * 2, top);
         }
-        put_u16(&mut bytes, AT_HEAP, page_len - prefix_len - top);
-        (bytes, words)
+        put_u16(bytes, AT_HEAP, page_len - prefix_len - top);
     }
 }
 

@@ -151,7 +151,7 @@ pub(super) const fn branch_entry_len(suffix_len: usize) -> usize {
 }
 
 /// How many bytes `a` and `b` share at their beginnings.
-pub(super) fn shared_prefix(a: &[u8], b: &[u8]) -> usize {
+pub(crate) fn shared_prefix(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(x, y)| x == y).count()
 }
 

@@ -33,12 +33,12 @@ mod layout;
 mod read;
 mod validate;
 
-pub(crate) use build::{Items, Packing, pack};
+pub(crate) use build::{Items, Packing, pack, separator};
 pub(crate) use edit::{EditError, NodeMut};
 pub(crate) use key_buf::KeyBuf;
 pub(crate) use layout::{
     HEADER, KIND_EXTENT, KIND_FREE_MAP, birth_of, clear_place, inline_max, key_max, kind_of, set_birth,
-    set_header,
+    set_header, shared_prefix,
 };
 pub(crate) use read::Node;
 pub(crate) use validate::validate;

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::node::{EditError, Items, pack};
 use crate::root::TreeRoot;
 use crate::walk::{damaged, damaged_node};
-use crate::word::Word;
+use crate::word::{Target, Word};
 use bifold_page_source::PageSource;
 
 impl<S: PageSource> TreeEdit<'_, S> {
@@ -63,8 +63,10 @@ impl<S: PageSource> TreeEdit<'_, S> {
                 let pages = pack(&items, 0, self.page_len(), lower.as_deref(), upper.as_deref(), cut)
                     .ok_or(Error::Internal("an entry fits no page"))?;
                 let children = self.make_children(&items, &pages, 0, Some(leaf))?;
-                if let Some(at) = pages.iter().position(|p| p.range.contains(&index)) {
-                    self.changes.run.moved(children[at].id, index - pages[at].range.start + 1);
+                if let Some(at) = pages.iter().position(|p| p.range.contains(&index))
+                    && let Target::Delta(id) = children[at].word.target()
+                {
+                    self.changes.run.moved(id, index - pages[at].range.start + 1);
                 }
                 self.replace_child(tree, &path, path.steps.len(), children, ordered)?;
             }

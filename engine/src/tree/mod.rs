@@ -1,6 +1,7 @@
 //! The B+tree: reading it, changing it.
 
 pub(crate) mod access;
+pub(crate) mod bulk;
 pub(crate) mod change;
 pub(crate) mod cursor;
 mod cut;
@@ -13,6 +14,8 @@ mod read_ahead;
 mod restructure;
 pub(crate) mod scan;
 
+#[cfg(test)]
+mod bulk_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]

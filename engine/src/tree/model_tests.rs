@@ -10,22 +10,18 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+pub(super) type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
-fn store(page_size: u32) -> Store<MemSource> {
+pub(super) fn store(page_size: u32) -> Store<MemSource> {
     let page_size = PageSize::new(page_size).unwrap();
     let file = MemFs::new().create_new(Path::new("/db")).unwrap();
     let config = SourceConfig { page_size, file_id: 1, validate: node::validate };
-    Store {
-        source: MemSource::open(file, config, &Default::default()).unwrap(),
-        slab: Slab::new(),
-        file_id: 1,
-        page_size,
-    }
+    let source = MemSource::open(file, config, &Default::default()).unwrap();
+    Store::new(source, Slab::new(), 1, page_size)
 }
 
 /// Walks the whole tree, checks fences, counts, levels and fill, and returns its entries.
-fn check(edit: &TreeEdit<'_, MemSource>, tree: &TreeRoot) -> Model {
+pub(super) fn check(edit: &TreeEdit<'_, MemSource>, tree: &TreeRoot) -> Model {
     fn visit(
         edit: &TreeEdit<'_, MemSource>,
         word: crate::word::Word,
@@ -82,7 +78,7 @@ enum Op {
 }
 
 /// Keys that share prefixes, empty ones, long ones.
-fn key() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn key() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => prop::collection::vec(0u8..4, 0..6),
         2 => (0u32..500).prop_map(|n| n.to_be_bytes().to_vec()),

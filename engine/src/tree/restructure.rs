@@ -16,10 +16,10 @@ use std::ops::Range;
 #[derive(Debug)]
 pub(super) struct Child {
     /// The separator below it; `None` at the lower end of the key space.
-    separator: Option<Vec<u8>>,
-    pub(super) id: u32,
-    count: u64,
-    extents: bool,
+    pub(super) separator: Option<Vec<u8>>,
+    pub(super) word: Word,
+    pub(super) count: u64,
+    pub(super) extents: bool,
 }
 
 /// More rounds than any tree needs to be put in order: its height is bounded by the page numbers' 40 bits.
@@ -46,7 +46,7 @@ impl<S: PageSource> TreeEdit<'_, S> {
                 None => self.add(image)?,
             };
             let (count, extents) = items.totals(packing.range.clone(), level);
-            children.push(Child { separator: packing.lower.clone(), id, count, extents });
+            children.push(Child { separator: packing.lower.clone(), word: Word::delta(id), count, extents });
         }
         Ok(children)
     }
@@ -89,8 +89,7 @@ impl<S: PageSource> TreeEdit<'_, S> {
         items.remove(range.clone());
         for (offset, child) in children.iter().enumerate() {
             let separator = child.separator.as_deref().unwrap_or(&[]);
-            let word = Word::delta(child.id);
-            items.insert_child(range.start + offset, separator, word, child.count, child.extents);
+            items.insert_child(range.start + offset, separator, child.word, child.count, child.extents);
         }
         // An ordered load leaves the left branch full, but for the two children that the right one needs.
         let cut = (ordered && range.end + 1 >= items.len()).then(|| items.len().saturating_sub(2));
@@ -113,13 +112,13 @@ impl<S: PageSource> TreeEdit<'_, S> {
         let mut node = self.own_node_mut(parent)?;
         if let Some(child) = second {
             let key = child.separator.as_deref().unwrap_or(&[]);
-            match node.insert_child(index + 1, key, Word::delta(child.id), child.count, child.extents) {
+            match node.insert_child(index + 1, key, child.word, child.count, child.extents) {
                 Ok(()) => {}
                 Err(EditError::Full) => return Ok(false),
                 Err(error) => return Err(internal(error)),
             }
         }
-        node.set_child(index, Word::delta(first.id)).map_err(internal)?;
+        node.set_child(index, first.word).map_err(internal)?;
         node.set_count(index, first.count, first.extents).map_err(internal)?;
         Ok(true)
     }
@@ -130,7 +129,7 @@ impl<S: PageSource> TreeEdit<'_, S> {
             let mut items = Items::default();
             for (index, child) in children.iter().enumerate() {
                 let separator = child.separator.as_deref().unwrap_or(&[]);
-                items.insert_child(index, separator, Word::delta(child.id), child.count, child.extents);
+                items.insert_child(index, separator, child.word, child.count, child.extents);
             }
             tree.height = tree.height.checked_add(1).ok_or(Error::Internal("a tree is too high"))?;
             let pages = pack(&items, tree.height, self.page_len(), None, None, None)
@@ -138,7 +137,7 @@ impl<S: PageSource> TreeEdit<'_, S> {
             children = self.make_children(&items, &pages, tree.height, None)?;
         }
         let root = children.first().ok_or(Error::Internal("a tree without a root"))?;
-        tree.word = Word::delta(root.id);
+        tree.word = root.word;
         Ok(())
     }
 

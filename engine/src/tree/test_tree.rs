@@ -164,7 +164,7 @@ impl Forest {
         file.write_at(&self.bytes, 0).unwrap();
         let config = SourceConfig { page_size: SIZE, file_id: FILE_ID, validate };
         let source = MemSource::open(Arc::clone(&file), config, &()).unwrap();
-        Grown { store: Store { source, slab: self.slab, file_id: FILE_ID, page_size: SIZE }, file }
+        Grown { store: Store::new(source, self.slab, FILE_ID, SIZE), file }
     }
 }
 

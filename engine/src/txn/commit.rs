@@ -59,10 +59,15 @@ impl WriteState {
             self.abort(&shared.store)?;
             return Ok(AfterCommit { seq: self.writer.seq, wake: false });
         }
+        let span = tracing::trace_span!("commit", pages = self.changes.pages.mark(), record = self.log.len());
+        let _entered = span.enter();
+        let begun = shared.background.now();
         if let Err(error) = self.prepare(shared) {
             self.abort(&shared.store)?;
             return Err(error);
         }
+        let reserved = shared.background.now();
+        let (put_bytes, bytes) = (self.log.put_bytes(), self.changes.pages.bytes());
         let seq = self.writer.seq + 1;
         let made = self.hand_over(shared, seq);
         let mut open =
@@ -70,11 +75,15 @@ impl WriteState {
         if !self.log_or_publish(shared, seq, durability, &mut open)? {
             self.commit_by_checkpoint(shared, seq, open, &made)?;
         }
-        Counters::add(&shared.counters.commits, 1);
         let writer = &mut self.writer;
-        writer.sweep_retired(&shared.store.slab, &shared.registry, false);
+        let swept = writer.sweep_retired(&shared.store.slab, &shared.registry, false);
+        // The commit is made: what is wrong with the books is the next writer's error.
+        let _ = swept.inspect_err(|error| shared.poison(error));
         gauges(shared, writer);
-        Ok(AfterCommit { seq, wake: shared.note_commit(writer) })
+        let wake = shared.note_commit(writer, bytes);
+        let appended = shared.background.now().saturating_sub(reserved);
+        shared.counters.committed(put_bytes, reserved.saturating_sub(begun), appended);
+        Ok(AfterCommit { seq, wake })
     }
 
     /// Sees to all that must be there before the record is: room on file for the next checkpoint, the extents that the
@@ -182,7 +191,7 @@ impl WriteState {
         let dropped = std::mem::take(&mut self.changes.dropped);
         self.settle(shared, root, dropped)?;
         self.abort(&shared.store)?;
-        self.writer.sweep_retired(&shared.store.slab, &shared.registry, false);
+        self.writer.sweep_retired(&shared.store.slab, &shared.registry, false)?;
         Ok(self.writer)
     }
 
@@ -330,9 +339,9 @@ fn is_refused_for_room(error: &Error) -> bool {
 pub(crate) fn gauges<S: PageSource>(shared: &Shared<S>, writer: &Writer) {
     let counters = &shared.counters;
     Counters::set(&counters.delta_bytes, writer.delta_bytes());
-    Counters::set(&counters.log_live_bytes, shared.group.live_bytes());
+    Counters::set(&counters.log_live_bytes, shared.group.log_bytes().0);
     if let Some(space) = &writer.space {
         Counters::set(&counters.free_pages, space.free_pages());
-        Counters::set(&counters.pinned_pages, space.pinned_pages());
+        Counters::set(&counters.pinned_pages, space.pinned_pages() + writer.kept_pages);
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct LogBuffer {
     changed: bool,
     /// Something was inserted or made.
     inserts: bool,
+    /// Bytes of keys and values put, and of keys deleted.
+    put_bytes: u64,
 }
 
 /// A state of the buffer to return to.
@@ -60,6 +62,7 @@ pub(crate) struct LogMark {
     table: Option<usize>,
     changed: bool,
     inserts: bool,
+    put_bytes: u64,
 }
 
 impl LogBuffer {
@@ -71,6 +74,7 @@ impl LogBuffer {
             max_bytes,
             overflowed: false,
             changed: false,
+            put_bytes: 0,
             inserts: false,
         }
     }
@@ -97,7 +101,13 @@ impl LogBuffer {
 
     /// A mark of the state now.
     pub(crate) fn mark(&self) -> LogMark {
-        LogMark { len: self.bytes.len(), table: self.table, changed: self.changed, inserts: self.inserts }
+        LogMark {
+            len: self.bytes.len(),
+            table: self.table,
+            changed: self.changed,
+            put_bytes: self.put_bytes,
+            inserts: self.inserts,
+        }
     }
 
     /// Forgets what came after `mark`.
@@ -106,6 +116,12 @@ impl LogBuffer {
         self.table = mark.table;
         self.changed = mark.changed;
         self.inserts = mark.inserts;
+        self.put_bytes = mark.put_bytes;
+    }
+
+    /// Bytes of keys and values put, and of keys deleted.
+    pub(crate) fn put_bytes(&self) -> u64 {
+        self.put_bytes
     }
 
     /// Makes sure that the table with this number and name is there, and that what follows is done to it.
@@ -116,8 +132,8 @@ impl LogBuffer {
         }
     }
 
-    /// Notes that a table is made.
-    pub(crate) fn make_table(&mut self, number: usize, name: &str) {
+    /// The same, where the table is made or filled.
+    pub(crate) fn fill_table(&mut self, number: usize, name: &str) {
         self.inserts = true;
         self.table(number, name);
     }
@@ -125,11 +141,13 @@ impl LogBuffer {
     /// Notes an insert.
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
         self.inserts = true;
+        self.put_bytes += (key.len() + value.len()) as u64;
         self.push(PUT, &[key, value], &[]);
     }
 
     /// Notes a removal.
     pub(crate) fn delete(&mut self, key: &[u8]) {
+        self.put_bytes += key.len() as u64;
         self.push(DELETE, &[key], &[]);
     }
 
@@ -155,6 +173,7 @@ impl LogBuffer {
     /// Notes an insert of a value that was written to an extent.
     pub(crate) fn extent(&mut self, key: &[u8], first: PageRef, len: u64, birth: u64) {
         self.inserts = true;
+        self.put_bytes += key.len() as u64 + len;
         self.push(EXTENT, &[key], &[first.bits(), len, birth]);
     }
 

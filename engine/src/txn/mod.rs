@@ -1,6 +1,8 @@
 //! Transactions: snapshots to read, and the one that writes.
 
 pub(crate) mod access;
+pub(crate) mod bulk;
+mod bulk_pages;
 pub(crate) mod catalog_bound;
 pub(crate) mod commit;
 pub(crate) mod log_ops;

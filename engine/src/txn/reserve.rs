@@ -89,15 +89,49 @@ impl Writer {
     }
 
     /// Grows the file by `short` pages, and by some more if the disk has them, so that not every commit does.
-    fn grow<S: PageSource>(&mut self, shared: &Shared<S>, short: u64) -> Result<()> {
+    fn grow<S: PageSource>(&mut self, shared: &Shared<S>, short: u64, needed: u64) -> Result<()> {
         let end = self.space()?.end();
-        let slack = (end / 64).max((1 << 20) / shared.store.page_size.bytes() as u64);
+        let slack = (end / 64).max(needed / 4).max((1 << 20) / shared.store.page_size.bytes() as u64);
         if shared.grow_file(end + short + slack).is_err() {
             shared.grow_file(end + short)?;
         }
         let grown = shared.store.source.len_pages().saturating_sub(end);
         self.grown = true;
         self.space()?.extend(grown)
+    }
+
+    /// Pages that are kept for removals.
+    fn reserve<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<u64> {
+        Ok(match shared.mode {
+            Mode::Ephemeral => 0,
+            _ => reserve_pages(self.space()?.end(), shared.store.page_size),
+        })
+    }
+
+    /// Whether `nodes` pages, and `values` contiguous ones, can be taken from what is set aside for nothing. Grows the
+    /// file for them, if the disk has room.
+    ///
+    /// # Errors
+    /// I/O errors of growth other than a full disk.
+    pub(crate) fn can_spare<S: PageSource>(
+        &mut self,
+        shared: &Shared<S>,
+        nodes: u64,
+        values: u64,
+    ) -> Result<bool> {
+        let page_size = shared.store.page_size;
+        let catalog = self.catalog_bound(page_size, &self.newest.tables);
+        let counts = Counts { bytes: 0, nodes, values };
+        // Each may come to lie in a run of its own, which is given back one day.
+        let needed = self.needed(page_size, &More { counts, catalog, runs: nodes })?;
+        let reserve = self.reserve(shared)?;
+        match self.shortfall(&needed, reserve)? {
+            0 => Ok(true),
+            short => match self.grow(shared, short, 0) {
+                Err(Error::DiskFull { .. }) => Ok(false),
+                grown => grown.map(|()| true),
+            },
+        }
     }
 
     /// Makes everything free that no checkpoint and no reader needs any more.
@@ -140,15 +174,13 @@ impl WriteState {
         more.runs = (self.changes.dropped.len() + self.early.len() + self.undone.len()) as u64;
         let writer = &mut self.writer;
         let needed = writer.needed(page_size, &more)?;
-        let kept = match shared.mode {
-            Mode::Ephemeral => 0,
-            _ => reserve_pages(writer.space()?.end(), page_size),
-        };
+        let kept = writer.reserve(shared)?;
         let inserts = !self.log.only_removes();
         let short = writer.shortfall(&needed, if inserts { kept } else { 0 })?;
         if short > 0 {
-            writer.grow(shared, short).inspect_err(|error| {
-                if matches!(error, Error::DiskFull { .. }) && !std::mem::replace(&mut self.writer.full, true) {
+            writer.grow(shared, short, needed.pages).inspect_err(|error| {
+                if matches!(error, Error::DiskFull { .. }) && !std::mem::replace(&mut self.writer.full, true)
+                {
                     tracing::warn!(pages = kept, "the disk is full: what is left is kept for removals");
                 }
             })?;
@@ -180,8 +212,9 @@ impl WriteState {
     }
 
     /// Frees what can be freed without this transaction's end; whether anything was.
-    fn make_room<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<bool> {
+    pub(super) fn make_room<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<bool> {
         let before = self.writer.space()?.free_pages();
+        self.writer.sweep_retired(&shared.store.slab, &shared.registry, true)?;
         self.writer.release_all(shared)?;
         let space = self.writer.space()?;
         if space.free_pages() > before {

@@ -13,6 +13,7 @@ use super::state::{OpenTable, SavepointState, WriteState};
 use crate::checkpoint::{
     Batch, Homes, Layout, LogAfter, Open, Places, drop_of_home, on_file_now, write_value_at,
 };
+use crate::db::counters::Counters;
 use crate::db::shared::Shared;
 use crate::delta::{Image, Slab};
 use crate::error::{Error, Result};
@@ -91,6 +92,7 @@ impl WriteState {
         let span = tracing::debug_span!("spill", bytes = self.changes.pages.bytes());
         let _entered = span.enter();
         self.log.overflow();
+        Counters::add(&shared.counters.spills, 1);
         if self.writer.delta_bytes() > 0 || self.writer.under_way.is_some() {
             self.checkpoint_beneath(shared)?;
         }

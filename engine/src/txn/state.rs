@@ -128,7 +128,7 @@ impl WriteState {
             return Err(Error::KeyTooLong { len, max });
         }
         let number = self.add_table(name, TreeRoot::EMPTY, true);
-        self.log.make_table(number, name);
+        self.log.fill_table(number, name);
         Ok(number)
     }
 
@@ -167,7 +167,7 @@ impl WriteState {
         Walk::new(store, Some(&self.changes.pages))
     }
 
-    fn set_root(&mut self, number: usize, root: TreeRoot) {
+    pub(super) fn set_root(&mut self, number: usize, root: TreeRoot) {
         let table = &mut self.tables[number];
         (table.root, table.changed) = (Some(root), true);
     }
@@ -270,8 +270,9 @@ impl WriteState {
     }
 
     /// After a change: what does not fit the delta goes to the file.
-    fn check_size<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<()> {
-        let needed = self.writer.delta_bytes() + self.changes.pages.bytes() + self.log.len() as u64;
+    pub(super) fn check_size<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<()> {
+        let images = shared.store.slab.image_bytes();
+        let needed = images + self.changes.pages.bytes() + self.log.len() as u64;
         if needed > shared.limits.delta_bytes && !self.unbounded { self.spill(shared) } else { Ok(()) }
     }
 

@@ -9,6 +9,7 @@ use super::table::Table;
 use super::table_mut::TableMut;
 use super::ticket::CommitTicket;
 use super::writer::Writer;
+use crate::db::counters::{Counters, nanos};
 use crate::db::shared::Shared;
 use crate::durability::Durability;
 use crate::error::{Error, Result};
@@ -24,7 +25,7 @@ use std::sync::Arc;
 /// It ends by [`commit`](Self::commit), or without effect by being dropped. It stays on its thread. All methods take
 /// `&self`, so several tables can be used side by side; a guard or cursor alive at `commit` is a compile error.
 ///
-/// A call that fails half-way, by an I/O error or because the transaction has become too large, fails the
+/// A call that fails half-way, by an I/O error or because the disk is full, fails the
 /// transaction: everything after it gives [`Error::TransactionFailed`], and only dropping it is left. Errors that name
 /// a wrong argument (a key too long, a table that is not there) change nothing and fail nothing.
 ///
@@ -166,7 +167,10 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
     pub fn commit(self) -> Result<()> {
         let (shared, durability) = (self.shared, self.durability.get());
         let done = self.end(durability)?;
+        let begun = shared.background.now();
         let reached = shared.wait_reached(done.seq, durability);
+        let waited = shared.background.now().saturating_sub(begun);
+        Counters::add(&shared.counters.wait_nanos, nanos(waited));
         if durability != Durability::Sync {
             shared.schedule_sync();
         }

@@ -11,7 +11,7 @@ use crate::snapshot::Registry;
 use crate::tree::change::{Descriptors, Dropped};
 use crate::txn::catalog_bound::Shape;
 use crate::txn::pages::TxnPages;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// A delta page that no newer root reaches: who may still see it.
@@ -22,6 +22,8 @@ struct Retired {
     born: u64,
     /// The first commit that does not reach it.
     died: u64,
+    /// Where a checkpoint wrote it for those who still see it.
+    place: Option<Run>,
 }
 
 /// Commits after which old roots are let go of, if nothing else was due.
@@ -100,6 +102,8 @@ pub(crate) struct Writer {
     retired: Vec<Retired>,
     /// Those that have a home instead, and cost only their descriptor.
     homed: Vec<Retired>,
+    /// Pages on file that were written for readers alone.
+    pub(crate) kept_pages: u64,
     /// How long `retired` was after it was last looked through.
     retired_kept: usize,
     /// Sweeps that were not due since the last one that was.
@@ -138,6 +142,7 @@ impl Writer {
             descriptors: Descriptors::default(),
             retired: Vec::new(),
             homed: Vec::new(),
+            kept_pages: 0,
             retired_kept: 0,
             skipped: 0,
             spare_pages: TxnPages::default(),
@@ -202,13 +207,13 @@ impl Writer {
             }
             _ => self.delta.subtract(bytes, places),
         }
-        self.retired.push(Retired { id, born, died });
+        self.retired.push(Retired { id, born, died, place: None });
     }
 
     /// A descriptor whose page has a home: snapshots up to commit `seq` may still come to it.
     pub(crate) fn retire_homed(&mut self, id: u32, seq: u64) {
         let born = self.descriptors.born.get(id as usize).copied().unwrap_or(0);
-        self.homed.push(Retired { id, born, died: seq + 1 });
+        self.homed.push(Retired { id, born, died: seq + 1, place: None });
     }
 
     /// What `dropped` means for the free space, once the commit is made: checkpoint `cut_at` is the first that does not
@@ -232,14 +237,17 @@ impl Writer {
 
     /// Frees descriptors and images that no live snapshot can see. Looks through them only when those with an image
     /// have doubled, or when told to; lets go of old roots more often.
-    pub(crate) fn sweep_retired(&mut self, slab: &Slab, registry: &Registry<Root>, now: bool) {
+    ///
+    /// # Errors
+    /// `Internal` if the free space contradicts itself.
+    pub(crate) fn sweep_retired(&mut self, slab: &Slab, registry: &Registry<Root>, now: bool) -> Result<()> {
         if !now && self.retired.len() < 2 * self.retired_kept + 64 {
             self.skipped += 1;
             if self.skipped >= ROOTS_KEPT {
                 self.skipped = 0;
                 registry.collect();
             }
-            return;
+            return Ok(());
         }
         self.skipped = 0;
         registry.collect();
@@ -249,12 +257,18 @@ impl Writer {
         live.sort_unstable();
         // Roots newer than this may yet be shown to readers, and with them all that any of them reaches.
         let published = registry.current().seq;
+        let busy = self.under_way.is_some();
         let ids = &mut self.descriptors.ids;
+        let mut places = Vec::new();
         let mut seen = |page: &Retired| {
             let first = live.partition_point(|seq| *seq < page.born);
-            let seen = page.died > published || live.get(first).is_some_and(|seq| *seq < page.died);
+            // What the checkpoint under way writes for readers is not given to others meanwhile.
+            let seen = busy && page.place.is_some()
+                || page.died > published
+                || live.get(first).is_some_and(|seq| *seq < page.died);
             if !seen {
                 ids.free(slab, page.id);
+                places.extend(page.place);
             }
             seen
         };
@@ -262,6 +276,31 @@ impl Writer {
         self.homed.retain(&mut seen);
         self.retired_kept = self.retired.len();
         EpochGuard::enter().flush();
+        self.kept_pages -= places.iter().map(|run| run.len).sum::<u64>();
+        places.into_iter().try_for_each(|run| self.space()?.give_back(run))
+    }
+
+    /// Descriptors of pages that neither the checkpoint under way nor a newer commit reaches, and that have no place on
+    /// file: only readers see them.
+    pub(crate) fn kept_for_readers(&self, slab: &Slab) -> Vec<u32> {
+        let Some(job) = &self.under_way else { return Vec::new() };
+        let only_readers = |page: &&Retired| page.died <= job.seq && slab.home(page.id) == 0;
+        self.retired.iter().filter(only_readers).map(|page| page.id).collect()
+    }
+
+    /// These pages were given places on file, for as long as readers see them.
+    pub(crate) fn keep_at(&mut self, places: &HashMap<u32, Run>) {
+        for page in &mut self.retired {
+            if let Some(&run) = places.get(&page.id) {
+                page.place = Some(run);
+                self.kept_pages += run.len;
+            }
+        }
+    }
+
+    /// Where pages lie that only readers see.
+    pub(crate) fn places_for_readers(&self) -> impl Iterator<Item = Run> + '_ {
+        self.retired.iter().filter_map(|page| page.place)
     }
 
     /// Makes at most `max_runs` runs of pages free that nobody can see any more; returns them, and whether there are

@@ -315,6 +315,11 @@ impl Wal {
         u32::try_from(len).is_ok() && self.plan(sectors) != Plan::Full
     }
 
+    /// Bytes written to the ring since the log was opened.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.stats.sectors * SECTOR as u64
+    }
+
     /// What was done since the log was opened.
     #[cfg(test)]
     pub(crate) fn stats(&self) -> WalStats {

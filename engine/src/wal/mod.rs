@@ -61,7 +61,7 @@ mod sync_tests;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use log::{Appended, Wal};
-pub(crate) use position::LogStart;
 pub use choice::SyncMethod;
+pub(crate) use log::{Appended, Wal};
 pub(crate) use pending::PendingSync;
+pub(crate) use position::LogStart;

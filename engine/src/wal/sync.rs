@@ -27,6 +27,7 @@ impl Wal {
     ///
     /// # Errors
     /// [`Error::Io`], and [`Error::Poisoned`] ever after: whether the records are durable is unknown.
+    #[cfg(test)]
     pub(crate) fn sync(&mut self) -> Result<()> {
         let pending = self.begin_sync()?;
         let result = pending.run();

@@ -21,6 +21,8 @@ pub(crate) enum Change {
     RemoveRange(&'static str, Vec<u8>, Vec<u8>),
     /// Drops a table, if it is there.
     Drop(&'static str),
+    /// Loads sorted entries, all behind those that the table has; makes the table if it is not there.
+    Load(&'static str, Arc<Rows>),
 }
 
 impl Change {
@@ -44,6 +46,10 @@ impl Change {
             Self::Drop(table) => {
                 state.remove(*table);
             }
+            Self::Load(table, loaded) => {
+                let loaded = loaded.iter().map(|(key, value)| (key.clone(), Arc::clone(value)));
+                rows(state, table).extend(loaded);
+            }
         }
     }
 
@@ -56,6 +62,11 @@ impl Change {
                 txn.table(table)?.remove_range(&from[..]..&to[..]).map(drop)
             }
             Self::Drop(table) => txn.drop_table(table).map(drop),
+            Self::Load(table, rows) => {
+                let mut load = txn.table(table)?.bulk_load()?;
+                rows.iter().try_for_each(|(key, value)| load.push(key, value))?;
+                load.finish().map(drop)
+            }
         }
     }
 }

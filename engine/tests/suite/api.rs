@@ -1,7 +1,8 @@
 //! The operations on tables, with adversarial keys and bounds, against sorted maps.
 #![forbid(unsafe_code)]
 
-use super::{Backend, PATH, assert_clean, builder_sized, bytes, fresh};
+use super::{Backend, PATH, assert_clean, builder, builder_sized, bytes, fresh};
+use bifold::testing::Stepper;
 use bifold::{Db, Error};
 use bifold_page_source::{MemFs, PageId, page_checksum};
 use std::collections::BTreeMap;
@@ -406,4 +407,35 @@ pub fn in_memory<B: Backend>() {
     db.close().unwrap();
     let other = Db::<B::Source>::builder().backend(B::options(4096)).in_memory().unwrap();
     assert!(other.read().unwrap().tables().unwrap().is_empty());
+}
+
+pub fn statistics_of_writing_add_up<B: Backend>() {
+    let db = builder::<B>(&MemFs::new()).background(Stepper::at_once()).open(PATH).unwrap();
+    assert!(db.stats().write_amplification().is_none() && db.stats().commits_per_sync().is_none());
+    for n in 0..50u32 {
+        let txn = db.write().unwrap();
+        let table = txn.table("t").unwrap();
+        table.insert(n.to_be_bytes(), bytes(100, 1)).unwrap();
+        let savepoint = txn.savepoint().unwrap();
+        table.insert("undone", bytes(300, 1)).unwrap();
+        txn.rollback_to(&savepoint).unwrap();
+        if n % 2 == 0 { txn.commit().unwrap() } else { drop(txn.commit_nowait().unwrap()) }
+    }
+    db.sync().unwrap();
+    let stats = db.stats();
+    assert_eq!((stats.commits, stats.put_bytes, stats.synced_commits), (50, 50 * 104, 50));
+    // Each waited commit syncs the one before it as well.
+    assert_eq!(stats.log_syncs, 26);
+    assert!(stats.log_written_bytes >= 26 * 512 && stats.log_written_bytes.is_multiple_of(512));
+    assert!(stats.log_bytes >= stats.put_bytes && stats.log_bytes < stats.log_written_bytes);
+    assert!(stats.delta_bytes > 5000 && stats.file_written_bytes == 0);
+    db.checkpoint().unwrap();
+    let stats = db.stats();
+    assert_eq!((stats.checkpoints, stats.delta_bytes, stats.log_live_bytes), (1, 0, 0));
+    assert!(stats.checkpoint_bytes > 5000 && stats.file_written_bytes > stats.checkpoint_bytes);
+    assert_eq!(stats.checkpoint_bytes, stats.checkpoint_pages * 512);
+    let written = stats.file_written_bytes + stats.log_written_bytes;
+    let each = stats.write_amplification().unwrap();
+    assert!((each - written as f64 / (50.0 * 104.0)).abs() < 1e-9);
+    assert!((1.9..2.0).contains(&stats.commits_per_sync().unwrap()));
 }

@@ -4,6 +4,7 @@
 #![expect(unreachable_pub, reason = "a test exports nothing, and its modules use each other")]
 
 pub mod api;
+pub mod bulk;
 pub mod cursors;
 pub mod limits;
 pub mod model;
@@ -113,6 +114,24 @@ macro_rules! suite {
                 both_ends_are_popped
                 every_page_size
                 in_memory
+                statistics_of_writing_add_up
+            }
+            bulk {
+                loads_of_all_sizes_give_a_sorted_map
+                loads_go_behind_what_is_there
+                keys_and_values_of_all_kinds_are_loaded
+                what_is_not_in_order_is_refused
+                a_load_that_is_not_finished_leaves_nothing
+                an_aborted_load_gives_all_space_back
+                a_loaded_table_changes_in_the_same_transaction
+                savepoints_around_loads
+                two_loads_side_by_side
+                a_load_is_far_larger_than_the_delta
+                a_small_load_goes_to_the_log
+                a_load_fills_free_space
+                an_old_reader_does_not_see_a_load
+                loads_into_a_database_in_memory
+                a_full_disk_ends_a_load
             }
             cursors {
                 a_cursor_moves_both_ways_and_turns_at_the_ends
@@ -164,6 +183,7 @@ macro_rules! suite {
                 overwriting_for_ever_does_not_grow_the_file
                 forgotten_guards_break_nothing
                 a_stuck_reader_and_a_dropped_table
+                many_stuck_readers_do_not_break_the_deltas_bound
                 large_values_under_a_stuck_reader
             }
             tables {

@@ -1,8 +1,10 @@
 //! Snapshots: what a reader sees stays, and nothing else does.
 #![forbid(unsafe_code)]
 
-use super::{Backend, DbOf, assert_clean, bytes, fresh, settled};
+use super::{Backend, DbOf, PATH, assert_clean, builder, bytes, fresh, settled};
+use bifold::testing::Stepper;
 use bifold::{PageSource, ReadTxn};
+use bifold_page_source::MemFs;
 use std::collections::BTreeMap;
 use std::mem;
 
@@ -240,6 +242,50 @@ pub fn large_values_under_a_stuck_reader<B: Backend>() {
     readers.clear();
     db.checkpoint().unwrap();
     db.checkpoint().unwrap();
+    assert_eq!(db.stats().pinned_pages, 0);
+    assert_clean(&db);
+}
+
+/// Pages that only stuck readers see go to the file too, so that memory stays bounded; and come back when they end.
+pub fn many_stuck_readers_do_not_break_the_deltas_bound<B: Backend>() {
+    const DELTA: u64 = 128 << 10;
+    let fs = MemFs::new();
+    let db = builder::<B>(&fs).delta_size(DELTA).background(Stepper::at_once()).open(PATH).unwrap();
+    let round_of = |n: u32, key: u32| n.saturating_sub((n + 997 - key * 13 % 997) % 997 % 7);
+    let mut readers = Vec::new();
+    for n in 0..250u32 {
+        db.update(|txn| {
+            let table = txn.table("t")?;
+            for key in 0..40u32 {
+                if round_of(n, key) == n {
+                    table.insert((key * 7919 % 1000).to_be_bytes(), bytes(60, n as u8))?;
+                }
+            }
+            table.insert("n", n.to_be_bytes())?;
+            table.insert("large", bytes(700 + n as usize, n as u8))
+        })
+        .unwrap();
+        readers.push((n, db.read().unwrap()));
+        let images = db.stats().delta_image_bytes;
+        assert!(images <= DELTA + DELTA / 4, "{images} bytes with {n} readers");
+    }
+    assert_clean(&db);
+    for (n, txn) in &readers {
+        let table = txn.table("t").unwrap();
+        assert_eq!(table.get("n").unwrap().as_deref(), Some(&n.to_be_bytes()[..]));
+        assert_eq!(table.get("large").unwrap().as_deref(), Some(&bytes(700 + *n as usize, *n as u8)[..]));
+        assert!(table.iter().all(|entry| entry.is_ok()));
+    }
+    let held = db.stats().pinned_pages;
+    assert!(held > 1000, "{held} pages are held by readers alone");
+    // From the middle outwards, so that pages are seen from both sides.
+    while !readers.is_empty() {
+        readers.remove(readers.len() / 2);
+    }
+    for _ in 0..3 {
+        db.update(|txn| txn.table("t")?.insert("n", "")).unwrap();
+        db.checkpoint().unwrap();
+    }
     assert_eq!(db.stats().pinned_pages, 0);
     assert_clean(&db);
 }

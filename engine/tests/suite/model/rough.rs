@@ -21,7 +21,7 @@ pub struct Rough<B: Backend> {
 }
 
 fn wants_room(error: &Error) -> bool {
-    matches!(error, Error::TransactionTooLarge { .. } | Error::DiskFull { .. })
+    matches!(error, Error::DiskFull { .. })
 }
 
 impl<B: Backend> Rough<B> {

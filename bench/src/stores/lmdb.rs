@@ -1,29 +1,43 @@
-//! LMDB, through heed.
+//! LMDB 0.9.70, through heed, with a read-only map (its default) and with a writable one.
 #![expect(
     unsafe_code,
-    reason = "opening an LMDB environment is unsafe: its map must not be changed by others"
+    reason = "opening an LMDB environment is unsafe: its map must not be changed by others, and some flags give up safety"
 )]
 
-use crate::{Order, Result, Setup, Store};
+use crate::{Durability, Order, Result, Setup, Store};
 use heed::types::Bytes;
-use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, PutFlags};
+use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, PutFlags};
 use std::ops::Bound;
 use std::path::Path;
 
-/// An LMDB environment with one unnamed database: read-only map, durable commits, the kernel's read-ahead on.
+/// An LMDB environment with one unnamed database; the kernel's read-ahead is on. With `WRITE_MAP`, changed pages are
+/// written through the map instead of by `pwrite`.
 #[derive(Debug)]
-pub struct Lmdb {
+pub struct Lmdb<const WRITE_MAP: bool> {
     env: Env,
     db: Database<'static, Bytes, Bytes>,
 }
 
-impl Store for Lmdb {
-    const NAME: &'static str = "lmdb";
+impl<const WRITE_MAP: bool> Store for Lmdb<WRITE_MAP> {
+    const NAME: &'static str = if WRITE_MAP { "lmdb-wmap" } else { "lmdb" };
+    const SYNCED: Option<&'static str> = Some(if WRITE_MAP {
+        "msync(MS_SYNC) of the map, then of the meta page"
+    } else {
+        "fdatasync, then a write of the meta page through a descriptor with O_DSYNC"
+    });
+    const UNSYNCED: Option<&'static str> = Some("MDB_NOSYNC: a crash of the system may corrupt the database");
+    const CHECKPOINTS: bool = false;
 
     fn open(dir: &Path, setup: &Setup) -> Result<Self> {
         let mut options = EnvOpenOptions::new();
         // A multiple of every system page size, as LMDB wants it.
         options.map_size((setup.file_bytes_max as usize).next_multiple_of(1 << 20));
+        let mut flags = EnvFlags::empty();
+        flags.set(EnvFlags::WRITE_MAP, WRITE_MAP);
+        flags.set(EnvFlags::NO_SYNC, setup.durability == Durability::Unsynced);
+        // SAFETY: NO_SYNC risks the benchmark's own data when the system crashes, and WRITE_MAP when this process
+        // writes where it must not: neither is kept beyond the run.
+        unsafe { options.flags(flags) };
         // SAFETY: the directory is the benchmark's own; nobody else opens or changes what lies in it.
         let env = unsafe { options.open(dir)? };
         let created = env.create_databases_and_commit(env.write_txn()?, |opener, txn| {
@@ -42,6 +56,17 @@ impl Store for Lmdb {
         let mut txn = self.env.write_txn()?;
         for (key, value) in entries {
             self.db.put_with_flags(&mut txn, flags, key.as_ref(), value.as_ref())?;
+        }
+        Ok(txn.commit()?)
+    }
+
+    fn delete<K>(&self, keys: impl Iterator<Item = K>) -> Result<()>
+    where
+        K: AsRef<[u8]>,
+    {
+        let mut txn = self.env.write_txn()?;
+        for key in keys {
+            self.db.delete(&mut txn, key.as_ref())?;
         }
         Ok(txn.commit()?)
     }
@@ -71,8 +96,8 @@ impl Store for Lmdb {
         }
     }
 
-    fn check(&self) -> Result<Option<u64>> {
-        Ok(None)
+    fn finish(&self) -> Result<()> {
+        Ok(self.env.force_sync()?)
     }
 
     fn close(self) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Bifold, on either backend.
 #![forbid(unsafe_code)]
 
-use crate::{Order, Result, Setup, Store};
+use crate::{Counters, Durability, Order, Result, Setup, Store};
 use bifold::{Db, PageSource, mmap, pool};
 use std::path::Path;
 
@@ -48,21 +48,49 @@ const TABLE: &str = "bench";
 
 impl<S: Backend> Store for Bifold<S> {
     const NAME: &'static str = S::STORE;
+    const SYNCED: Option<&'static str> = Some("fdatasync of its log");
+    const UNSYNCED: Option<&'static str> = Some("the log handed to the system");
+    const CHECKPOINTS: bool = true;
 
     fn open(dir: &Path, setup: &Setup) -> Result<Self> {
-        let builder = Db::builder().delta_size(setup.delta_bytes).backend(S::options(setup));
+        let durability = match setup.durability {
+            Durability::Synced => bifold::Durability::Sync,
+            Durability::Unsynced => bifold::Durability::Buffered,
+        };
+        let builder = Db::builder().delta_size(setup.delta_bytes).durability(durability);
+        let builder = builder.backend(S::options(setup));
         Ok(Self { db: builder.open(dir.join("data.bifold"))? })
     }
 
-    fn put<K, V>(&self, _order: Order, entries: impl Iterator<Item = (K, V)>) -> Result<()>
+    fn put<K, V>(&self, order: Order, entries: impl Iterator<Item = (K, V)>) -> Result<()>
     where
         K: AsRef<[u8]>,
         V: AsRef<[u8]>,
     {
         let txn = self.db.write()?;
         let table = txn.table(TABLE)?;
-        for (key, value) in entries {
-            table.insert(key, value)?;
+        if order == Order::Sorted {
+            let mut load = table.bulk_load()?;
+            for (key, value) in entries {
+                load.push(key, value)?;
+            }
+            load.finish()?;
+        } else {
+            for (key, value) in entries {
+                table.insert(key, value)?;
+            }
+        }
+        Ok(txn.commit()?)
+    }
+
+    fn delete<K>(&self, keys: impl Iterator<Item = K>) -> Result<()>
+    where
+        K: AsRef<[u8]>,
+    {
+        let txn = self.db.write()?;
+        let table = txn.table(TABLE)?;
+        for key in keys {
+            table.remove(key)?;
         }
         Ok(txn.commit()?)
     }
@@ -103,6 +131,21 @@ impl<S: Backend> Store for Bifold<S> {
             return Err(format!("{}: {fault}, and {more} faults more", S::STORE).into());
         }
         Ok(Some(report.entries))
+    }
+
+    fn finish(&self) -> Result<()> {
+        Ok(self.db.checkpoint()?)
+    }
+
+    fn counters(&self) -> Option<Counters> {
+        let stats = self.db.stats();
+        Some(Counters {
+            commits: stats.commits,
+            log_bytes: stats.log_bytes,
+            log_syncs: stats.log_syncs,
+            checkpoints: stats.checkpoints,
+            checkpoint_pages: stats.checkpoint_pages,
+        })
     }
 
     fn close(self) -> Result<()> {
