@@ -4,7 +4,7 @@
 //! here, page by page, and dropped as of the checkpoint at which it was cut.
 #![forbid(unsafe_code)]
 
-use crate::db::shared::Shared;
+use crate::db::shared::{Mode, Shared};
 use crate::error::{Error, Result};
 use crate::free::{Run, Subtree};
 use crate::txn::writer::Writer;
@@ -14,7 +14,8 @@ use crate::word::Word;
 use bifold_page_source::{PageRef, PageSource};
 
 /// Walks subtrees that were cut off, and drops their pages: at most `max` pages in one go, the rest another time. Returns
-/// whether there is more. A leaf is read only if extents hang below it, or if a snapshot older than the cut lives: only
+/// whether there is more that can be walked now: where the free map would have no room for what is found, a checkpoint
+/// comes first. A leaf is read only if extents hang below it, or if a snapshot older than the cut lives: only
 /// then does its birth matter.
 ///
 /// # Errors
@@ -28,6 +29,10 @@ pub(crate) fn walk_cut_subtrees<S: PageSource>(
     let mut live_before = None;
     for _ in 0..max {
         let Some(subtree) = writer.space()?.next_to_walk(current) else { return Ok(false) };
+        if shared.mode == Mode::Durable && !writer.has_room_to_walk(shared.store.page_size)? {
+            shared.note_crowded(writer);
+            return Ok(false);
+        }
         let live_before = *live_before.get_or_insert_with(|| {
             let mut bases = Vec::new();
             shared.registry.collect();

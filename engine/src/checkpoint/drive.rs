@@ -77,6 +77,11 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    /// Whether no checkpoint is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.job.is_none()
+    }
+
     /// What came of checkpoint `number`, which is not under way: if it failed, a later one makes up for it.
     fn outcome(&self, number: u64) -> Result<()> {
         match &self.failed {
@@ -137,6 +142,14 @@ impl<S: PageSource> Shared<S> {
     pub(super) fn note_cuts(&self, writer: &Writer) {
         let cuts = writer.space.as_ref().is_some_and(|s| s.next_to_walk(writer.meta.checkpoint).is_some());
         self.schedule.lock().cuts = cuts;
+    }
+
+    /// What was found below cuts is to be made free before more is looked for. (If nothing was, a commit tells when
+    /// there is more room.)
+    pub(super) fn note_crowded(&self, writer: &Writer) {
+        let waiting = writer.space.as_ref().is_some_and(|s| s.awaiting_pages() > 0);
+        let mut schedule = self.schedule.lock();
+        schedule.due |= waiting && schedule.patience == 0;
     }
 
     /// Has the background do what is due, or does it here where there is no background. No gate is held.

@@ -30,7 +30,7 @@ use super::stages::{Homes, PageWriter};
 use super::sweep::{Open, newest_root};
 use super::tables::{NewCatalog, update_catalog};
 use super::{Candidate, Failure, LogAfter, discard, write_meta};
-use crate::db::shared::Shared;
+use crate::db::shared::{Mode, Shared};
 use crate::delta::{EpochGuard, Slab};
 use crate::error::{Error, Result};
 use crate::free::Run;
@@ -133,7 +133,8 @@ impl Job {
         let before = std::mem::replace(&mut writer.first_birth, writer.newest.base);
         let counts = std::mem::take(&mut writer.delta);
         let seq = candidate.seq;
-        writer.under_way = Some(UnderWay { seq, counts, placed: false, dropped: Vec::new() });
+        writer.under_way =
+            Some(UnderWay { seq, counts, written: counts, placed: false, dropped: Vec::new() });
         tracing::debug!(checkpoint = number, commit = seq, bytes = counts.bytes, "checkpoint begins");
         Ok(Self {
             phase: Phase::Collect,
@@ -215,7 +216,7 @@ impl Job {
                 let more = self.kept.take(shared, writer, &image)?;
                 self.phase = if more { Phase::KeptPages } else { Phase::Note };
             }
-            Phase::Places => self.take_places(shared, writer)?,
+            Phase::Places => self.take_places(shared, writer, open.is_some())?,
             Phase::Note => {
                 if !writer.space()?.prepare(self.number, RUNS_PER_STEP)? {
                     self.phase = Phase::Seal;
@@ -288,7 +289,13 @@ impl Job {
         Ok(Progress::More)
     }
 
-    fn take_places<S: PageSource>(&mut self, shared: &Shared<S>, writer: &mut Writer) -> Result<(), Failure> {
+    /// `beneath` a transaction that may have taken, for the time being, what was kept for this.
+    fn take_places<S: PageSource>(
+        &mut self,
+        shared: &Shared<S>,
+        writer: &mut Writer,
+        beneath: bool,
+    ) -> Result<(), Failure> {
         let unnoted = self.candidate.unnoted + self.catalog.dropped.len();
         let taken = if let Some(error) = self.refused.take() {
             Err(error)
@@ -298,6 +305,14 @@ impl Job {
         match taken {
             Ok(false) => Ok(()),
             Ok(true) => {
+                debug_assert!(
+                    self.log_after == LogAfter::Closed
+                        || shared.mode != Mode::Durable
+                        || beneath
+                        || self.candidate.seq == writer.meta.seq
+                        || !self.taking.grows(writer),
+                    "what is committed waits for room on file"
+                );
                 let under_way = writer.under_way.as_mut();
                 under_way.ok_or(Error::Internal("a checkpoint that nobody knows of"))?.placed = true;
                 for dropped in std::mem::take(&mut self.catalog.dropped) {

@@ -130,6 +130,10 @@ fn take_places<S: PageSource>(
     values: &[u32],
 ) -> Result<Option<(Vec<Run>, Vec<Run>)>> {
     let lens: Vec<u64> = values.iter().map(|id| writer.descriptors.bytes(*id)).collect();
+    // What commits have set aside for the next checkpoint is not to be had.
+    if !writer.can_spare(shared, nodes, writer.sum(values).values)? {
+        return Ok(None);
+    }
     let space = writer.space()?;
     let mut grants: Vec<Grant> = vec![space.allocate(nodes, Use::Early)?];
     for len in lens {

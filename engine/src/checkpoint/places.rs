@@ -6,7 +6,7 @@ use super::layout::Layout;
 use super::stages::{PageWriter, Places};
 use crate::db::shared::Shared;
 use crate::error::{Error, Result};
-use crate::free::{Grant, Run, Use};
+use crate::free::{FreeSpace, Grant, Run, Use};
 use crate::txn::writer::Writer;
 use bifold_page_source::PageSource;
 
@@ -64,6 +64,12 @@ impl Taking {
         }
         shared.grow_file(space.end())?;
         Ok(true)
+    }
+
+    /// Whether the file had to grow for what was taken so far.
+    pub(super) fn grows(&self, writer: &Writer) -> bool {
+        let end = writer.space.as_ref().map(FreeSpace::end);
+        self.old_end.is_some_and(|before| end.is_some_and(|now| now > before))
     }
 
     /// Gives everything back: the checkpoint is refused.

@@ -54,6 +54,10 @@ pub(super) fn update_catalog<S: PageSource>(
         shared.store.slab.publish(id, image);
         made.push(id);
     }
+    debug_assert!(
+        made.len() as u64 <= writer.catalog_bound(shared.store.page_size, &candidate.tables),
+        "commits have reserved too few pages for the catalog"
+    );
     writer.spare_pages = changes.pages;
     Ok(NewCatalog { root, made, dropped: changes.dropped })
 }

@@ -226,7 +226,7 @@ impl<'t, S: PageSource> BulkLoad<'t, S> {
                 state.set_root(number, root);
                 let name = Arc::clone(&state.tables[number].name);
                 // That something was done to it; what, no record could say.
-                state.log.table(number, &name);
+                state.log.fill_table(number, &name);
                 state.log.overflow();
                 state.check_size(shared)
             }

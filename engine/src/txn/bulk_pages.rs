@@ -135,6 +135,20 @@ impl<S: PageSource> BulkWrite<'_, S> {
         Ok(grant.runs)
     }
 
+    /// Takes `pages` contiguous pages, after making room for them if need be.
+    fn take_contiguous(&mut self, pages: u64) -> Result<Vec<Run>> {
+        loop {
+            match self.take(pages, true) {
+                Err(full @ Error::DiskFull { .. }) => {
+                    if !self.state.make_room(self.shared)? {
+                        return Err(full);
+                    }
+                }
+                taken => return taken,
+            }
+        }
+    }
+
     /// Takes places for some more pages of a level: as many as are due, or as there is room for.
     fn take_more(&mut self, leaves: bool) -> Result<()> {
         let batch = if leaves { &self.pages.leaves } else { &self.pages.branches };
@@ -144,6 +158,11 @@ impl<S: PageSource> BulkWrite<'_, S> {
                 Err(Error::DiskFull { .. }) if want > 1 => {
                     let free = self.state.writer.space()?.free_pages();
                     want = if (1..want).contains(&free) { free } else { want / 2 };
+                }
+                Err(full @ Error::DiskFull { .. }) => {
+                    if !self.state.make_room(self.shared)? {
+                        return Err(full);
+                    }
                 }
                 taken => break taken?,
             }
@@ -160,7 +179,7 @@ impl<S: PageSource> BulkWrite<'_, S> {
     /// `DiskFull` and other errors of growing the file; I/O errors of writing, which poison the database.
     pub(super) fn value(&mut self, value: &[u8]) -> Result<PageRef> {
         let (header, data) = crate::extent::pages_for(value.len() as u64, self.shared.store.page_size);
-        let runs = self.take(header + data, true)?;
+        let runs = self.take_contiguous(header + data)?;
         let run = runs.first().ok_or(Error::Internal("an extent has no place"))?;
         let first = PageId::new(run.start).ok_or(Error::Internal("a place beyond the largest page"))?;
         let written = write_value_at(self.shared, first, self.state.changes.birth, value);

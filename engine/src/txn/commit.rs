@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::state::WriteState;
-use super::writer::{Counts, Writer};
+use super::writer::Writer;
 use crate::checkpoint::{self, Candidate, Failure, OpenCommit};
 use crate::db::counters::Counters;
 use crate::db::shared::{Mode, Shared};
@@ -14,7 +14,7 @@ use crate::meta::LogState;
 use crate::root::{Root, TableState};
 use crate::tree::change::Dropped;
 use crate::wal::Wal;
-use bifold_page_source::{PageSize, PageSource};
+use bifold_page_source::PageSource;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -62,7 +62,7 @@ impl WriteState {
         let span = tracing::trace_span!("commit", pages = self.changes.pages.mark(), record = self.log.len());
         let _entered = span.enter();
         let begun = shared.background.now();
-        if let Err(error) = self.reserve(shared) {
+        if let Err(error) = self.prepare(shared) {
             self.abort(&shared.store)?;
             return Err(error);
         }
@@ -86,67 +86,21 @@ impl WriteState {
         Ok(AfterCommit { seq, wake })
     }
 
-    /// Makes sure that the file has room for all that the next checkpoint will write, and that there is a log. A full
-    /// disk is met here, where the transaction can still be aborted.
-    fn reserve<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<()> {
-        let page_size = shared.store.page_size;
-        let catalog = self.catalog_pages(page_size);
-        let writer = &mut self.writer;
-        let mut counts = writer.unplaced();
-        counts.nodes += catalog;
-        for id in self.changes.pages.ids() {
-            counts.add(0, writer.descriptors.places(id));
-        }
-        let Counts { nodes, values, .. } = counts;
-        let drops = self.changes.dropped.len() as u64 + nodes;
-        let space = writer.space()?;
-        let chain = space.upper_bound_pages(checkpoint::chain_capacity(page_size), drops);
-        // Values want contiguous places; a run at the end that holds them all does for any order.
-        let short = space.shortfall(nodes + values + chain).max(match values {
-            0 => 0,
-            values => space.shortfall_contiguous(values),
-        });
-        if short > 0 {
-            // Some more, so that not every commit grows the file.
-            let slack = (space.end() / 64).max(nodes / 4).max((1 << 20) / page_size.bytes() as u64);
-            let end = space.end();
-            if shared.grow_file(end + short + slack).is_err() {
-                shared.grow_file(end + short)?;
-            }
-            let grown = shared.store.source.len_pages().saturating_sub(end);
-            space.extend(grown)?;
-        }
-        if shared.mode != Mode::Durable {
+    /// Sees to all that must be there before the record is: room on file for the next checkpoint, the extents that the
+    /// record names, and a log. A full disk is met here, where the transaction can still be aborted.
+    fn prepare<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<()> {
+        self.reserve(shared)?;
+        if shared.mode != Mode::Durable || self.log.record().is_none() {
             return Ok(());
         }
-        if self.log.record().is_some() && (short > 0 || !self.early.is_empty()) {
+        let writer = &mut self.writer;
+        if writer.grown || !self.early.is_empty() {
             // The log's record will count on the file's length, and name the extents.
             let synced = shared.store.source.sync().map_err(Error::from);
             synced.inspect_err(|error| shared.poison(error))?;
+            writer.grown = false;
         }
-        if self.log.record().is_some() && !shared.group.has_wal() {
-            start_log(shared, writer)?;
-        }
-        Ok(())
-    }
-
-    /// About how many pages of the catalog the next checkpoint will write. (Where it is short, a full disk refuses that
-    /// checkpoint, and nothing is lost.)
-    fn catalog_pages(&self, page_size: PageSize) -> u64 {
-        /// What an entry takes beside the table's name.
-        const ENTRY: usize = 48;
-        let before = &self.base.tables;
-        let (mut count, mut bytes) = (before.changed(), before.changed_bytes());
-        for table in self.tables.iter().filter(|t| t.changed) {
-            if !before.is_changed(&table.name) {
-                count += 1;
-                bytes += table.name.len();
-            }
-        }
-        // Leaves that are there are touched once each; new ones are at least half full, and so are branches.
-        let touched = count.min(usize::try_from(self.base.catalog.len).unwrap_or(count));
-        let added = 2 * (bytes + count * ENTRY) / (page_size.bytes() / 2) + 2;
-        (touched + added) as u64 * 2 + u64::from(self.base.catalog.height) + 4
+        if shared.group.has_wal() { Ok(()) } else { start_log(shared, writer) }
     }
 
     /// Makes the transaction the newest commit, with a record in the log where there is one. `false` if the log has no
@@ -347,24 +301,39 @@ impl Leavings {
     }
 }
 
-/// Makes the log, and says in the meta page that it is live, before anything in it counts.
+/// Makes the log, and says in the meta page that it is live, before anything in it counts. Where the disk has no room for
+/// one, there is none, and commits are made by checkpoints.
 fn start_log<S: PageSource>(shared: &Shared<S>, writer: &mut Writer) -> Result<()> {
     let mut meta = writer.meta.next();
     let log_id = xxh3_64_with_seed(&meta.number.to_le_bytes(), shared.store.file_id);
     let max = shared.limits.log_bytes;
-    let created = Wal::create(&*shared.fs, &shared.log_path(), log_id, LOG_INITIAL.min(max), max);
-    let mut wal = created.inspect_err(|error| {
-        // A sync that failed is not tried again, not even on another file.
-        if !matches!(error, Error::DiskFull { .. }) {
-            shared.poison(error);
+    let mut wal = match Wal::create(&*shared.fs, &shared.log_path(), log_id, LOG_INITIAL.min(max), max) {
+        Ok(wal) => wal,
+        Err(error) if is_refused_for_room(&error) => {
+            tracing::warn!(%error, "no log can be made: the commit is made by a checkpoint");
+            return Ok(());
         }
-    })?;
+        Err(error) => {
+            // A sync that failed is not tried again, not even on another file.
+            shared.poison(&error);
+            return Err(error);
+        }
+    };
     wal.set_sync_method(shared.limits.sync_method);
     meta.log = LogState::Live(wal.position()?);
     checkpoint::write_meta(shared, &meta).inspect_err(|error| shared.poison(error))?;
     writer.meta = meta;
     shared.group.start(wal);
     Ok(())
+}
+
+/// Whether making a file failed for want of room, and before anything of it was to be durable.
+fn is_refused_for_room(error: &Error) -> bool {
+    match error {
+        Error::DiskFull { .. } => true,
+        Error::Io { op: "create" | "write", source, .. } => Error::is_full(source),
+        _ => false,
+    }
 }
 
 /// Brings the gauges of `stats` up to date.

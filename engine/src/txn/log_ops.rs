@@ -49,6 +49,8 @@ pub(crate) struct LogBuffer {
     /// The transaction is too large for the log and commits by a checkpoint; nothing is kept.
     overflowed: bool,
     changed: bool,
+    /// Something was inserted or made.
+    inserts: bool,
     /// Bytes of keys and values put, and of keys deleted.
     put_bytes: u64,
 }
@@ -59,13 +61,22 @@ pub(crate) struct LogMark {
     len: usize,
     table: Option<usize>,
     changed: bool,
+    inserts: bool,
     put_bytes: u64,
 }
 
 impl LogBuffer {
     /// A buffer for at most `max_bytes` bytes.
     pub(crate) fn new(max_bytes: usize) -> Self {
-        Self { bytes: Vec::new(), table: None, max_bytes, overflowed: false, changed: false, put_bytes: 0 }
+        Self {
+            bytes: Vec::new(),
+            table: None,
+            max_bytes,
+            overflowed: false,
+            changed: false,
+            put_bytes: 0,
+            inserts: false,
+        }
     }
 
     /// The record, or `None` if it is too large for the log.
@@ -78,6 +89,11 @@ impl LogBuffer {
         self.changed
     }
 
+    /// Whether the transaction made the database smaller, if anything: no entry was inserted and no table made.
+    pub(crate) fn only_removes(&self) -> bool {
+        !self.inserts
+    }
+
     /// Bytes held.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
@@ -85,7 +101,13 @@ impl LogBuffer {
 
     /// A mark of the state now.
     pub(crate) fn mark(&self) -> LogMark {
-        LogMark { len: self.bytes.len(), table: self.table, changed: self.changed, put_bytes: self.put_bytes }
+        LogMark {
+            len: self.bytes.len(),
+            table: self.table,
+            changed: self.changed,
+            put_bytes: self.put_bytes,
+            inserts: self.inserts,
+        }
     }
 
     /// Forgets what came after `mark`.
@@ -93,6 +115,7 @@ impl LogBuffer {
         self.bytes.truncate(mark.len);
         self.table = mark.table;
         self.changed = mark.changed;
+        self.inserts = mark.inserts;
         self.put_bytes = mark.put_bytes;
     }
 
@@ -109,8 +132,15 @@ impl LogBuffer {
         }
     }
 
+    /// The same, where the table is made or filled.
+    pub(crate) fn fill_table(&mut self, number: usize, name: &str) {
+        self.inserts = true;
+        self.table(number, name);
+    }
+
     /// Notes an insert.
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.inserts = true;
         self.put_bytes += (key.len() + value.len()) as u64;
         self.push(PUT, &[key, value], &[]);
     }
@@ -142,6 +172,7 @@ impl LogBuffer {
 
     /// Notes an insert of a value that was written to an extent.
     pub(crate) fn extent(&mut self, key: &[u8], first: PageRef, len: u64, birth: u64) {
+        self.inserts = true;
         self.put_bytes += key.len() as u64 + len;
         self.push(EXTENT, &[key], &[first.bits(), len, birth]);
     }

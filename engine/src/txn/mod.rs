@@ -3,11 +3,13 @@
 pub(crate) mod access;
 pub(crate) mod bulk;
 mod bulk_pages;
+pub(crate) mod catalog_bound;
 pub(crate) mod commit;
 pub(crate) mod log_ops;
 pub(crate) mod pages;
 pub(crate) mod read;
 pub(crate) mod reader;
+pub(crate) mod reserve;
 pub(crate) mod spill;
 pub(crate) mod state;
 pub(crate) mod table;

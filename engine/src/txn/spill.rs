@@ -18,7 +18,7 @@ use crate::db::shared::Shared;
 use crate::delta::{Image, Slab};
 use crate::error::{Error, Result};
 use crate::extent::pages_for;
-use crate::free::{Run, Use};
+use crate::free::{Grant, Run, Use};
 use crate::root::TreeRoot;
 use crate::tree::change::{Changes, Descriptors, Dropped};
 use crate::word::{Target, Word};
@@ -93,16 +93,32 @@ impl WriteState {
         let _entered = span.enter();
         self.log.overflow();
         Counters::add(&shared.counters.spills, 1);
-        let Self { writer, changes, tables, savepoints, .. } = self;
-        let mut open = OpenTxn { changes, tables, savepoints };
-        if writer.delta_bytes() > 0 || writer.under_way.is_some() {
-            shared.checkpoint_with(writer, LogAfter::Live, Some(&mut open))?;
-            self.base = Arc::clone(&writer.newest);
+        if self.writer.delta_bytes() > 0 || self.writer.under_way.is_some() {
+            self.checkpoint_beneath(shared)?;
         }
+        let Self { changes, tables, savepoints, .. } = self;
+        let mut open = OpenTxn { changes, tables, savepoints };
         let roots: Vec<TreeRoot> = open.roots().map(|root| *root).collect();
         let layout = Layout::collect_own(&open.changes.pages, &roots)?;
         let homes = self.write_own(shared, &layout)?;
         self.forget_own(shared, &homes)
+    }
+
+    /// Makes a checkpoint of everything committed, in the middle of this transaction.
+    ///
+    /// # Errors
+    /// `DiskFull` and others that leave all as it was; those that poison.
+    pub(super) fn checkpoint_beneath<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<()> {
+        let Self { writer, changes, tables, savepoints, .. } = self;
+        let mut open = OpenTxn { changes, tables, savepoints };
+        let made = shared.checkpoint_with(writer, LogAfter::Live, Some(&mut open));
+        // Also if it failed: the one before it may have ended meanwhile.
+        writer.first_birth = writer.first_birth.min(changes.birth);
+        self.base = Arc::clone(&writer.newest);
+        // Positions hold on to pages that may have gone to the file: they are to be sought again.
+        changes.version += 1;
+        changes.run = crate::tree::change::Run::default();
+        made
     }
 
     /// How many savepoints are older than page `id`.
@@ -113,8 +129,8 @@ impl WriteState {
 
     /// Writes the pages of `layout` to places of their own.
     fn write_own<S: PageSource>(&mut self, shared: &Shared<S>, layout: &Layout) -> Result<Homes> {
-        let mut groups = self.take_groups(shared, layout)?;
-        let written = self.write_groups(shared, layout, &mut groups);
+        let (mut groups, values) = self.with_room(shared, |state| state.take_groups(shared, layout))?;
+        let written = self.write_groups(shared, layout, &mut groups, &values);
         // Whatever became of it, they are the transaction's now: below the mark of the first savepoint that is younger.
         for (depth, group) in groups.into_iter().enumerate() {
             let at = self.savepoints.get(depth).map_or(self.early.len(), |savepoint| savepoint.early);
@@ -127,32 +143,57 @@ impl WriteState {
         written
     }
 
-    /// Takes places for the nodes of `layout`.
-    fn take_groups<S: PageSource>(&mut self, shared: &Shared<S>, layout: &Layout) -> Result<Vec<Group>> {
+    /// Takes places for everything of `layout`; one for each large value, in their order.
+    fn take_groups<S: PageSource>(
+        &mut self,
+        shared: &Shared<S>,
+        layout: &Layout,
+    ) -> Result<(Vec<Group>, Vec<Run>)> {
         let mut wanted = vec![[0u64; 2]; self.savepoints.len() + 1];
         for (level, ids) in layout.tables.iter().enumerate() {
             for &id in ids {
                 wanted[self.depth(id)][level.min(1)] += 1;
             }
         }
-        let space = self.writer.space()?;
         let mut grants = Vec::new();
-        for pages in wanted.iter().flatten() {
-            grants.push(space.allocate(*pages, Use::Early)?);
-        }
-        if let Err(error) = shared.grow_file(space.end()) {
+        if let Err(error) = self.take_grants(shared, layout, &wanted, &mut grants) {
             for grant in grants.iter().rev() {
-                space.revoke(grant)?;
+                self.writer.space()?.revoke(grant)?;
             }
             return Err(error);
         }
-        let group = |pair: &[crate::free::Grant]| {
-            let runs = |grant: Option<&crate::free::Grant>| grant.map_or(Vec::new(), |g| g.runs.clone());
+        let values: Vec<Run> = grants.drain(2 * wanted.len()..).flat_map(|grant| grant.runs).collect();
+        let group = |pair: &[Grant]| {
+            let runs = |grant: Option<&Grant>| grant.map_or(Vec::new(), |g| g.runs.clone());
             let (leaves, branches) = (runs(pair.first()), runs(pair.get(1)));
             let all = leaves.iter().chain(&branches).copied().collect();
             Group { leaves: Places::new(leaves), branches: Places::new(branches), runs: all }
         };
-        Ok(grants.chunks(2).map(group).collect())
+        let mut groups: Vec<Group> = grants.chunks(2).map(group).collect();
+        for (value, &run) in layout.values.iter().zip(&values) {
+            groups[self.depth(value.id)].runs.push(run);
+        }
+        Ok((groups, values))
+    }
+
+    /// Takes leaves and branches of each depth, then the values, and grows the file. What was taken before an error is
+    /// in `grants`.
+    fn take_grants<S: PageSource>(
+        &mut self,
+        shared: &Shared<S>,
+        layout: &Layout,
+        wanted: &[[u64; 2]],
+        grants: &mut Vec<Grant>,
+    ) -> Result<()> {
+        let space = self.writer.space()?;
+        for pages in wanted.iter().flatten() {
+            grants.push(space.allocate(*pages, Use::Early)?);
+        }
+        for value in &layout.values {
+            let (header, data) = pages_for(value.len, shared.store.page_size);
+            grants.push(space.allocate_contiguous(header + data, Use::Early)?);
+        }
+        shared.grow_file(space.end())
     }
 
     fn write_groups<S: PageSource>(
@@ -160,19 +201,10 @@ impl WriteState {
         shared: &Shared<S>,
         layout: &Layout,
         groups: &mut [Group],
+        values: &[Run],
     ) -> Result<Homes> {
         let mut homes = Homes::default();
-        for value in &layout.values {
-            let (header, data) = pages_for(value.len, shared.store.page_size);
-            let group = &mut groups[self.depth(value.id)];
-            let space = self.writer.space()?;
-            let grant = space.allocate_contiguous(header + data, Use::Early)?;
-            if let Err(error) = shared.grow_file(space.end()) {
-                space.revoke(&grant)?;
-                return Err(error);
-            }
-            let run = *grant.runs.first().ok_or(Error::Internal("an extent has no place"))?;
-            group.runs.push(run);
+        for (value, run) in layout.values.iter().zip(values) {
             let first = PageId::new(run.start).ok_or(Error::Internal("a place beyond the largest page"))?;
             let image = self.own_image(value.id)?;
             let written = write_value_at(shared, first, self.changes.birth, image.bytes());

@@ -7,7 +7,7 @@ use crate::checkpoint::catalog;
 use crate::checkpoint::write_value_at;
 use crate::db::shared::{Mode, Shared};
 use crate::error::{Error, Result};
-use crate::free::{Run, Use};
+use crate::free::Run;
 use crate::node::{inline_max, key_max};
 use crate::root::{Root, TableState, TreeRoot};
 use crate::tree::change::{Changes, TreeEdit};
@@ -128,7 +128,7 @@ impl WriteState {
             return Err(Error::KeyTooLong { len, max });
         }
         let number = self.add_table(name, TreeRoot::EMPTY, true);
-        self.log.table(number, name);
+        self.log.fill_table(number, name);
         Ok(number)
     }
 
@@ -181,6 +181,8 @@ impl WriteState {
         value: &[u8],
     ) -> Result<bool> {
         let store = &shared.store;
+        let early = if value.len() > EARLY_VALUE { Some(self.write_early(shared, value)?) } else { None };
+        // After that: writing a value may have made a checkpoint, and roots are elsewhere.
         let mut root = self.root(number)?;
         let name = Arc::clone(&self.tables[number].name);
         self.log.table(number, &name);
@@ -188,8 +190,7 @@ impl WriteState {
             self.log.put(key, value);
             self.edit(store).insert(&mut root, key, value, None)?
         } else {
-            let word = if value.len() > EARLY_VALUE {
-                let reference = self.write_early(shared, value)?;
+            let word = if let Some(reference) = early {
                 self.log.extent(key, reference, value.len() as u64, self.changes.birth);
                 Word::file(reference)
             } else {
@@ -223,13 +224,7 @@ impl WriteState {
     /// Writes a large value to a free extent at once.
     fn write_early<S: PageSource>(&mut self, shared: &Shared<S>, value: &[u8]) -> Result<PageRef> {
         let (header, data) = crate::extent::pages_for(value.len() as u64, shared.store.page_size);
-        let space = self.writer.space()?;
-        let grant = space.allocate_contiguous(header + data, Use::Early)?;
-        if let Err(error) = shared.grow_file(space.end()) {
-            space.revoke(&grant)?;
-            return Err(error);
-        }
-        let run = *grant.runs.first().ok_or(Error::Internal("an extent has no place"))?;
+        let run = self.with_room(shared, |state| state.take_extent(shared, header + data))?;
         self.early.push(run);
         let first = PageId::new(run.start).ok_or(Error::Internal("a place beyond the largest page"))?;
         write_value_at(shared, first, self.changes.birth, value).inspect_err(|error| shared.poison(error))

@@ -9,6 +9,7 @@ use crate::meta::Meta;
 use crate::root::Root;
 use crate::snapshot::Registry;
 use crate::tree::change::{Descriptors, Dropped};
+use crate::txn::catalog_bound::Shape;
 use crate::txn::pages::TxnPages;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -83,6 +84,8 @@ pub(crate) struct UnderWay {
     pub(crate) seq: u64,
     /// Those of its pages that the newest root still reaches.
     pub(crate) counts: Counts,
+    /// All of its pages, but for those of the catalog.
+    pub(crate) written: Counts,
     /// It has taken its places on file: no more need be reserved for it.
     pub(crate) placed: bool,
     /// Its pages that commits since have dropped: they get a place on file, and it is dropped as soon as it counts.
@@ -123,6 +126,12 @@ pub(crate) struct Writer {
     pub(crate) meta: Meta,
     /// The newest commit.
     pub(crate) seq: u64,
+    /// The file has grown since it was last synced for a record that counts on it.
+    pub(crate) grown: bool,
+    /// An insert was refused for want of room, and none has been made since.
+    pub(crate) full: bool,
+    /// The pages of the catalog on file, if they were counted.
+    pub(crate) catalog_shape: Option<Shape>,
 }
 
 impl Writer {
@@ -145,6 +154,9 @@ impl Writer {
             early: BTreeMap::new(),
             seq: meta.seq,
             meta,
+            grown: false,
+            full: false,
+            catalog_shape: None,
         }
     }
 
@@ -170,9 +182,15 @@ impl Writer {
     /// The delta pages that have no place on file yet.
     pub(crate) fn unplaced(&self) -> Counts {
         match &self.under_way {
-            Some(job) if !job.placed => self.delta.plus(job.counts),
+            // What later commits have dropped of it is written all the same.
+            Some(job) if !job.placed => self.delta.plus(job.written),
             _ => self.delta,
         }
+    }
+
+    /// Whether a checkpoint is under way that has no places yet.
+    pub(crate) fn is_unplaced(&self) -> bool {
+        self.under_way.as_ref().is_some_and(|job| !job.placed)
     }
 
     /// A delta page of an earlier commit is out of reach from commit `died` on.

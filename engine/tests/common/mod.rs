@@ -5,6 +5,7 @@
 
 pub(crate) mod crashes;
 pub(crate) mod model;
+pub(crate) mod mount;
 pub(crate) mod run;
 pub(crate) mod syncs;
 pub(crate) mod verify;
