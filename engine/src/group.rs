@@ -330,6 +330,9 @@ impl<S: PageSource> Shared<S> {
             if let Some(error) = inner.outcome_unknown() {
                 return Err(error);
             }
+            if inner.appended < seq {
+                return Err(Error::Internal("a commit is waited for that was not made"));
+            }
             if inner.syncing {
                 self.group.changed.wait(&mut inner);
             } else {
@@ -390,7 +393,14 @@ impl<S: PageSource> Shared<S> {
     }
 
     /// Syncs everything appended so far, for all who wait.
-    fn lead(&self, mut inner: MutexGuard<'_, Inner>) {
+    fn lead(&self, inner: MutexGuard<'_, Inner>) {
+        // By the time it is dropped, a panic has let go of the lock.
+        let broken = Broken { shared: self };
+        self.sync_appended(inner);
+        std::mem::forget(broken);
+    }
+
+    fn sync_appended(&self, mut inner: MutexGuard<'_, Inner>) {
         let group = &self.group;
         inner.syncing = true;
         let target = inner.appended;
@@ -402,9 +412,7 @@ impl<S: PageSource> Shared<S> {
         drop(inner);
         let span = tracing::trace_span!("log_sync", commits).entered();
         let begun = self.background.now();
-        let broken = Broken { shared: self };
         let result = pending.run();
-        std::mem::forget(broken);
         let ended = self.background.now();
         drop(span);
         let took = ended.saturating_sub(begun);

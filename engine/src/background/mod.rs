@@ -19,6 +19,7 @@ pub(crate) use threads::Threads;
 
 use std::fmt::Debug;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -67,6 +68,7 @@ pub trait Background: Send + Sync + Debug {
 #[derive(Debug, Default)]
 pub(crate) struct Worker {
     running: OnceLock<Option<Box<dyn Running>>>,
+    stopped: AtomicBool,
 }
 
 impl Worker {
@@ -92,15 +94,19 @@ impl Worker {
         self.running.get().is_some()
     }
 
-    /// Wakes the task; `false` if there is none.
+    /// Wakes the task; `false` if there is none, or none any more.
     pub(crate) fn wake(&self) -> bool {
         let Some(Some(running)) = self.running.get() else { return false };
+        if self.stopped.load(Ordering::SeqCst) {
+            return false;
+        }
         running.wake();
         true
     }
 
     /// Stops the task. Nothing is started afterwards.
     pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
         if let Some(running) = self.running.get_or_init(|| None) {
             running.stop();
         }

@@ -25,6 +25,7 @@ pub(crate) fn walk_cut_subtrees<S: PageSource>(
     writer: &mut Writer,
     max: usize,
 ) -> Result<bool> {
+    debug_assert!(writer.under_way.is_none(), "subtrees are walked between checkpoints");
     let current = writer.meta.checkpoint;
     let mut live_before = None;
     for _ in 0..max {

@@ -88,6 +88,9 @@ pub(crate) struct Wal {
     /// The last record that, with all before it, is with the operating system.
     pub(super) handed_over: Option<u64>,
     poisoned: Option<Arc<Error>>,
+    /// A write of the buffer was begun. Seen set when another begins, a panic has broken it off, and which part of the
+    /// buffer was written is unknown.
+    writing: bool,
     pub(super) stats: WalStats,
 }
 
@@ -142,6 +145,7 @@ impl Wal {
             under_way: None,
             handed_over: None,
             poisoned: None,
+            writing: false,
             stats: WalStats::default(),
         }
     }
@@ -200,6 +204,13 @@ impl Wal {
     /// [`Error::Io`], and [`Error::Poisoned`] ever after: which of the records will be found is unknown.
     pub(crate) fn write(&mut self) -> Result<()> {
         self.check_poison()?;
+        self.writing = true;
+        let result = self.write_all();
+        self.writing = false;
+        result
+    }
+
+    fn write_all(&mut self) -> Result<()> {
         let total = self.batch.sectors();
         let mut done = 0;
         while done < total {
@@ -336,6 +347,9 @@ impl Wal {
     }
 
     pub(super) fn check_poison(&self) -> Result<()> {
+        if self.writing {
+            return Err(Error::Internal("a write of the log was broken off by a panic"));
+        }
         self.poisoned.as_ref().map_or(Ok(()), |error| Err(Error::Poisoned(error.clone())))
     }
 
