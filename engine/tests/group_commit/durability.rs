@@ -51,8 +51,8 @@ fn durability_is_chosen_for_the_database_and_for_a_transaction<S: TestSource>() 
             Buffered => (1, 0),
             Sync => (1, 1),
         };
-        let mut n = 1;
-        for other in [None, Some(Deferred), Some(Buffered), Some(Sync), None] {
+        let others = [None, Some(Deferred), Some(Buffered), Some(Sync), None];
+        for (n, other) in (1..).zip(others) {
             // Nothing is left over from the last.
             db.sync().unwrap();
             let before = counts();
@@ -66,7 +66,6 @@ fn durability_is_chosen_for_the_database_and_for_a_transaction<S: TestSource>() 
             txn.commit().unwrap();
             let (writes, syncs) = calls(other.unwrap_or(chosen));
             assert_eq!(counts(), (before.0 + writes, before.1 + syncs), "{other:?} over {chosen:?}");
-            n += 1;
         }
     }
 }

@@ -30,9 +30,7 @@ fn within_limits(what: &str, work: impl FnOnce() + Send + 'static) {
         let _done = done;
         work();
     });
-    if wait.recv_timeout(HUNG) == Err(RecvTimeoutError::Timeout) {
-        panic!("it hangs: {what}");
-    }
+    assert!(wait.recv_timeout(HUNG) != Err(RecvTimeoutError::Timeout), "it hangs: {what}");
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
     }
@@ -68,7 +66,9 @@ fn a_failed_sync_is_told_to_all_who_wait<S: TestSource>() {
                 wait_until(|| bed.db.stats().commits == before.commits + 1 + THREADS);
                 let mut tickets: Vec<_> =
                     [Sync, Deferred].map(|d| bed.put_nowait(d as u64 + 200, d).unwrap()).into();
-                tickets.iter_mut().for_each(|ticket| assert!(tickets::poll_once(ticket).is_none()));
+                for ticket in &mut tickets {
+                    assert!(tickets::poll_once(ticket).is_none());
+                }
                 let fault = Fault::new(OpKind::Sync);
                 bed.faults.fail(if after_the_work { fault.after_the_work() } else { fault });
                 gate.open();
@@ -225,7 +225,7 @@ fn write_mixed<S: TestSource>(db: &Db<S>, thread: u64, kept: &AtomicU64) -> Resu
 /// Three threads write, and one makes checkpoints, with threads in the background, while one call fails. Everyone comes
 /// to an end; what was acknowledged is there after reopening, and nothing but whole commits is. Whether the fault was
 /// met.
-fn threads_with<S: TestSource>(fault: Fault) -> bool {
+fn threads_with<S: TestSource>(fault: &Fault) -> bool {
     let disk = MemFs::new();
     let faults = FaultFs::new(Arc::new(disk.clone()));
     let builder = Db::<S>::builder().page_size(TIGHT.page).delta_size(TIGHT.delta).log_size(TIGHT.log);
@@ -272,7 +272,7 @@ fn threads_with_faults<S: TestSource>(shape: fn(Fault) -> Fault) {
         loop {
             let (sent, received) = channel();
             within_limits(&format!("a fault at {kind:?} number {at}"), move || {
-                sent.send(threads_with::<S>(shape(Fault::new(kind).after(at)))).unwrap();
+                sent.send(threads_with::<S>(&shape(Fault::new(kind).after(at)))).unwrap();
             });
             if !received.recv().unwrap() {
                 break;

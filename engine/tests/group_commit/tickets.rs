@@ -60,7 +60,9 @@ pub(super) fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> 
 fn run_all<T>(tasks: Vec<Pin<Box<dyn Future<Output = T> + '_>>>) -> Vec<T> {
     let mut tasks: Vec<_> = tasks.into_iter().map(|future| (Task::new(), Some(future))).collect();
     // Each is polled once without having been woken.
-    tasks.iter().for_each(|(task, _)| _ = task.woken.fetch_add(1, Ordering::SeqCst));
+    for (task, _) in &tasks {
+        task.woken.fetch_add(1, Ordering::SeqCst);
+    }
     let mut outputs = Vec::new();
     while tasks.iter().any(|(_, future)| future.is_some()) {
         let mut progress = false;
@@ -216,9 +218,9 @@ fn a_ticket_outlives_the_database<S: TestSource>() {
         assert!(task.poll(&mut tickets[0]).is_none());
         let (disk, db) = (bed.disk.clone(), Arc::try_unwrap(bed.db).unwrap());
         if close {
-            db.close().unwrap()
+            db.close().unwrap();
         } else {
-            drop(db)
+            drop(db);
         }
         assert_eq!(task.woken(), 1);
         for ticket in &mut tickets {
