@@ -22,6 +22,8 @@ use bifold_page_source::PageRef;
 const RUN_BYTES_TYPICAL: usize = 7;
 /// The least room for records that a chain page may have, in bytes.
 const CAPACITY_MIN: usize = 128;
+/// A chain this many times as long as a whole new one may make the file grow for that.
+const OVERDUE: u64 = 3;
 /// Records of runs that growing and shortening the file may add to a journal, and some more.
 const RUNS_AT_END: usize = 4;
 
@@ -64,14 +66,15 @@ impl FreeSpace {
         if number <= self.begun {
             return Err(Error::Internal("a checkpoint was begun out of order"));
         }
+        self.frugal |= self.begun > self.recorded;
         self.begun = number;
         Ok(())
     }
 
-    /// Does a part of what [`seal`](Self::seal) would do: notes up to `max_runs` runs of those that were dropped at
-    /// checkpoint `number`, which was begun, or before. Returns whether there are more. A run is noted once, also if
-    /// the checkpoint is then refused and a later one records it. Comes after all calls of
-    /// [`reached`](Self::reached) for that checkpoint.
+    /// Does a part of what [`seal`](Self::seal) would do: notes up to `max_runs` dropped runs (one, if that is zero) of
+    /// those that checkpoint `number`, which was begun, is to record. Returns whether there are more. A run is noted
+    /// once, also if the checkpoint is then refused and a later one records it. Comes after
+    /// [`reached`](Self::reached) was told of all extents of which a part was dropped.
     ///
     /// # Errors
     /// [`Error::Internal`] if `number` is not the checkpoint begun last, or the state contradicts itself.
@@ -90,9 +93,12 @@ impl FreeSpace {
     /// `capacity` bytes of records. Comes after all places of the checkpoint were taken. Until
     /// [`seal`](Self::seal), at most `more` runs may be told to [`reached`](Self::reached),
     /// [`drop_run_at`](Self::drop_run_at) or [`cut_subtree`](Self::cut_subtree) (with the number begun) together; what
-    /// other writers hand out, drop and give back, or grow the file by, does not count. The file grows by no more than
-    /// [`upper_bound_pages`](Self::upper_bound_pages); a chain that is due for being written anew, but would need more
-    /// than that and than there is free, waits.
+    /// other writers hand out, drop and give back, or grow the file by, does not count.
+    ///
+    /// The file grows by no more than [`upper_bound_pages`](Self::upper_bound_pages) needs, even if the chain is due for
+    /// being written anew and that takes more pages: then free ones must suffice. Only for a chain that has become
+    /// much too long the file grows, unless a checkpoint was refused since it was last written anew: the disk may be
+    /// full.
     ///
     /// If the checkpoint is refused, the grant is to be revoked.
     ///
@@ -107,14 +113,15 @@ impl FreeSpace {
         let mut wanted = self.upper_bound_pages(capacity, more);
         if self.chain_is_long(capacity) {
             let whole = self.pages_for(self.whole_runs_bound(), more, capacity);
-            if whole <= self.free_pages() {
+            let much_too_long = self.chain_pages() > OVERDUE * whole;
+            if whole <= self.free_pages() || much_too_long && !self.frugal {
                 wanted = wanted.max(whole);
             }
         }
         self.allocate(wanted, Use::Early)
     }
 
-    /// How many free pages there must be so that the next [`reserve_chain`](Self::reserve_chain) grows the file by none,
+    /// How many free pages there must be so that the next [`reserve_chain`](Self::reserve_chain) need not grow the file,
     /// if until then no more than `more` runs are allocated for a checkpoint, dropped, reached, or given back, each
     /// wholly early or not at all, and each page has `capacity` bytes for records. Constant time.
     pub(crate) fn upper_bound_pages(&self, capacity: usize, more: u64) -> u64 {
@@ -146,15 +153,21 @@ impl FreeSpace {
         runs as u64
     }
 
-    /// Whether the chain with the next records would be longer than twice a whole new one, and two pages. Both are
-    /// estimated: counting them would cost as much as writing them.
+    fn chain_pages(&self) -> u64 {
+        self.chain.iter().map(|run| run.len).sum()
+    }
+
+    /// How many pages the whole map will take, estimated: counting would cost as much as writing it.
+    fn whole_estimate(&self, capacity: usize) -> u64 {
+        let subtrees = (self.subtrees.len() * RECORD_BYTES_MAX) as u64;
+        (self.whole_runs_bound() * RUN_BYTES_TYPICAL as u64 + subtrees).div_ceil(capacity as u64)
+    }
+
+    /// Whether the chain with the next records would be longer than twice a whole new one, and two pages.
     fn chain_is_long(&self, capacity: usize) -> bool {
-        let pages: u64 = self.chain.iter().map(|run| run.len).sum();
-        let subtrees = self.subtrees.len() * RECORD_BYTES_MAX;
-        let whole = self.whole_runs_bound() * RUN_BYTES_TYPICAL as u64 + subtrees as u64;
         let changes = self.to_alloc.count() + self.to_free.count() + self.withheld.unnoted();
         let more = (changes * RUN_BYTES_TYPICAL).div_ceil(capacity).max(1) as u64;
-        pages + more > 2 + 2 * whole.div_ceil(capacity as u64)
+        self.chain_pages() + more > 2 + 2 * self.whole_estimate(capacity)
     }
 
     /// Records checkpoint `number`, the one begun last, which refers to everything it will refer to. `grant` is what
@@ -188,6 +201,7 @@ impl FreeSpace {
             for run in std::mem::take(&mut self.chain) {
                 self.withheld.drop_noted(run, number, number)?;
             }
+            self.frugal = false;
         }
         self.to_alloc = PageSet::default();
         self.to_free = PageSet::default();
@@ -199,8 +213,10 @@ impl FreeSpace {
 
     /// Lays out the whole map if the chain is long and the pages granted suffice, and else the journal; tells which.
     fn lay_out(&mut self, number: u64, capacity: usize, grant: &mut Grant) -> Result<(Laid, bool)> {
+        let granted: u64 = grant.runs.iter().map(|run| run.len).sum();
+        let due = self.chain_is_long(capacity) && self.whole_estimate(capacity) <= granted;
         // An interval without changes adds nothing, and replaces nothing.
-        if self.chain_is_long(capacity) && self.journal(number).next().is_some() {
+        if due && self.journal(number).next().is_some() {
             let whole = self.whole(number, capacity)?;
             if let Ok(laid) = with_own_pages(whole, &grant.runs, capacity) {
                 return Ok((laid, true));

@@ -237,25 +237,35 @@ fn a_file_that_grows_meanwhile_changes_nothing_but_the_end() {
 
 #[test]
 fn a_long_chain_waits_for_room_to_be_written_anew() {
-    for room in [0, 60] {
+    // The room there is, whether a checkpoint was refused, when the chain is first written anew at the latest.
+    for (room, refused, by) in [(60, false, 15), (0, false, 30), (60, true, 15), (0, true, u64::MAX)] {
         let (mut space, _) = file(200, 0);
         // A reader holds many scattered pages, so that the map is long and nothing is free.
         (0..60).for_each(|n| space.drop_run(page(3 * n), 0, 2).unwrap());
-        let mut rewritten = false;
-        for number in 2..42 {
+        if refused {
+            space.begin(2).unwrap();
+        }
+        let mut first = u64::MAX;
+        for number in 3..55 {
             space.drop_run(page(3 * number + 1), 0, number).unwrap();
             let spare = space.free_pages().saturating_sub(room);
             let _ = space.allocate(spare, Use::Early).unwrap();
             space.extend(room.saturating_sub(space.free_pages())).unwrap();
             space.begin(number).unwrap();
             let (bound, end) = (space.upper_bound_pages(CAPACITY, 0), space.end());
-            rewritten |= finish(&mut space, number).rewritten;
-            assert!(space.end() <= end + bound.saturating_sub(room));
+            if finish(&mut space, number).rewritten {
+                first = first.min(number);
+            }
+            assert!(first == number || space.end() <= end + bound.saturating_sub(room));
             // The old chain becomes free, and nothing else.
-            assert!(rewritten || space.release(number, &[1, number], usize::MAX).unwrap().0.is_empty());
+            let (released, _) = space.release(number, &[1, number], usize::MAX).unwrap();
+            assert_eq!(released.is_empty(), first != number);
+            if first == number {
+                break;
+            }
         }
-        assert_eq!(rewritten, room > 0);
-        assert!(rewritten || space.chain().len() > 20);
+        assert!(if by == u64::MAX { first == by } else { first <= by }, "{room} {refused}: at {first}");
+        assert!(room > 0 || first > 15);
     }
 }
 
@@ -281,6 +291,29 @@ fn what_was_not_reckoned_with_comes_from_free_pages_or_is_refused() {
             }
             Err(error) => assert!(!fits && matches!(error, Error::Internal(_))),
         }
+    }
+}
+
+#[test]
+fn what_was_dropped_or_announced_fits_the_pages_reserved() {
+    for announced in [0, 150, 300] {
+        let (mut space, mut chain) = file(900, 0);
+        let spare = space.free_pages();
+        let _ = space.allocate(spare, Use::Early).unwrap();
+        let drop = |space: &mut FreeSpace, n| space.drop_run_at(page(3 * n), 0, 2, 2).unwrap();
+        (announced..300).for_each(|n| drop(&mut space, n));
+        space.begin(2).unwrap();
+        let reserved = space.reserve_chain(CAPACITY, announced).unwrap();
+        (0..announced).for_each(|n| drop(&mut space, n));
+        let spare = space.free_pages();
+        let _ = space.allocate(spare, Use::Early).unwrap();
+        let sealed = space.seal(2, CAPACITY, reserved.clone()).unwrap();
+        let pages: u64 = sealed.pages.iter().map(|run| run.len).sum();
+        assert_eq!(Some(sealed.pages), first_pages(&reserved.runs, pages));
+        assert!(pages > 5 && pages <= space.upper_bound_pages(CAPACITY, 300));
+        chain.extend(sealed.payloads);
+        let map = replayed(&space, &chain);
+        assert!((0..900).all(|n| holds(&map, HEAD + n) == (n % 3 == 0)));
     }
 }
 

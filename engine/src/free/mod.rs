@@ -6,7 +6,7 @@
 //! need it. *Cut*: part of a subtree that was cut off whole and is yet to be walked; it counts as in use until then.
 //!
 //! The *persisted map* of checkpoint N is the set of pages that N does not refer to: free, early, and withheld
-//! ones dropped at N or before. That snapshots hold pages back is not persisted: they do not outlive the process.
+//! ones whose drop N or an earlier checkpoint records. That snapshots hold pages back is not persisted: they do not outlive the process.
 //!
 //! - [`runs`], [`page_set`], [`run_set`]: sets of pages, for long runs, for scattered pages, and to allocate from.
 //! - [`withheld`]: dropped pages and the rule of births and drops.

@@ -411,7 +411,8 @@ impl Model {
         let (bound, old_end) = (self.space.upper_bound_pages(CAPACITY, OWN), self.space.end());
         let short = self.space.shortfall(bound);
         let grant = self.space.reserve_chain(CAPACITY, OWN).unwrap();
-        assert!(self.space.end() <= old_end + short);
+        // Only a chain that is much too long may take more.
+        assert!(self.space.end() <= old_end + short || self.chain.len() > 3);
         self.check_granted(&grant.runs);
         self.job.as_mut().unwrap().chain = Some(grant);
     }

@@ -56,7 +56,8 @@ pub(crate) struct FreeSpace {
     page_size: PageSize,
     /// May be handed out.
     pub(super) free: RunSet,
-    /// Free in the persisted map, but handed out; or dropped again since, until that is noted.
+    /// Free in the persisted map, but handed out (the pages reserved for the chain among them); or dropped again since,
+    /// until that is noted.
     pub(super) early: PageSet,
     pub(super) withheld: Withheld,
     pub(super) to_alloc: PageSet,
@@ -65,6 +66,8 @@ pub(crate) struct FreeSpace {
     pub(super) recorded: u64,
     /// The newest checkpoint begun.
     pub(super) begun: u64,
+    /// Whether a checkpoint was refused since the chain was last written anew.
+    pub(super) frugal: bool,
     /// The pages of the chain.
     pub(super) chain: Vec<Run>,
     /// Subtrees yet to be walked, by the word that refers to their root.
@@ -98,6 +101,7 @@ impl FreeSpace {
             to_free: PageSet::default(),
             recorded: checkpoint,
             begun: checkpoint,
+            frugal: false,
             chain,
             recorded_subtrees: map.subtrees.keys().copied().collect(),
             to_walk: map.subtrees.values().map(|s| (s.cut_at, s.root.bits())).collect(),
