@@ -419,6 +419,16 @@ impl FreeSpace {
         to_free.take(run, |rest| to_alloc.insert(rest))
     }
 
+    /// Whether pages are in use, so that they can be dropped.
+    pub(crate) fn is_in_use(&self, run: Run) -> bool {
+        self.check_in_use(run).is_ok()
+    }
+
+    /// Whether a subtree with this root was cut already.
+    pub(crate) fn is_cut(&self, root: PageRef) -> bool {
+        self.subtrees.contains_key(&root.bits())
+    }
+
     fn check_in_use(&self, run: Run) -> Result<()> {
         let inside = run.is_valid() && run.start >= self.head && run.end() <= self.end;
         if !inside || self.free.all().overlaps(run) || self.withheld.all().overlaps(run) {

@@ -211,6 +211,9 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
         let node = held.node();
         let page = PageId::new(node.own_number()).ok_or(Error::Internal("a page has no number"))?;
         let birth = node.birth();
+        if birth > self.changes.birth {
+            return Err(damaged(word, "it was born later than it can have been"));
+        }
         let mut image = Image::new(node.bytes().into());
         image.set_replaces(Some(page));
         clear_place(image.bytes_mut());
@@ -251,6 +254,9 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
                 let large = Large::from_fields(word, payload);
                 let Large { len, birth, .. } =
                     large.ok_or_else(|| damaged(word, "a large value has no length"))?;
+                if birth > self.changes.birth {
+                    return Err(damaged(word, "a large value was born later than it can have been"));
+                }
                 self.changes.dropped.push(Dropped::Extent(first.page(), len, birth));
             }
         }

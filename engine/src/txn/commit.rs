@@ -14,7 +14,7 @@ use crate::meta::LogState;
 use crate::root::{Root, TableState};
 use crate::tree::change::Dropped;
 use crate::wal::Wal;
-use bifold_page_source::PageSource;
+use bifold_page_source::{PageId, PageSource};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -89,6 +89,7 @@ impl WriteState {
     /// Sees to all that must be there before the record is: room on file for the next checkpoint, the extents that the
     /// record names, and a log. A full disk is met here, where the transaction can still be aborted.
     fn prepare<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<()> {
+        self.check_drops()?;
         self.reserve(shared)?;
         if shared.mode != Mode::Durable || self.log.record().is_none() {
             return Ok(());
@@ -101,6 +102,35 @@ impl WriteState {
             writer.grown = false;
         }
         if shared.group.has_wal() { Ok(()) } else { start_log(shared, writer) }
+    }
+
+    /// Looks whether what was dropped can be: a damaged file may refer to a page twice, or to one that is free. That is
+    /// to be found while the transaction can still be aborted.
+    fn check_drops(&mut self) -> Result<()> {
+        let page_size = self.writer.meta.page_size;
+        let space = self.writer.space()?;
+        let mut runs = Vec::with_capacity(self.changes.dropped.len());
+        for dropped in &self.changes.dropped {
+            let run = match *dropped {
+                Dropped::Delta(_) => continue,
+                Dropped::Page(page, _) => Run::new(page.get(), 1),
+                Dropped::Extent(first, len, _) => {
+                    let (header, data) = crate::extent::pages_for(len, page_size);
+                    Run::new(first.get(), header + data)
+                }
+                Dropped::Subtree { root, .. } => Run::new(root.page().get(), 1),
+            };
+            let cut = matches!(*dropped, Dropped::Subtree { root, .. } if space.is_cut(root));
+            if cut || !space.is_in_use(run) {
+                return Err(twice(run));
+            }
+            runs.push(run);
+        }
+        runs.sort_unstable();
+        match runs.windows(2).find(|pair| pair[0].end() > pair[1].start) {
+            Some(pair) => Err(twice(pair[1])),
+            None => Ok(()),
+        }
     }
 
     /// Makes the transaction the newest commit, with a record in the log where there is one. `false` if the log has no
@@ -269,6 +299,13 @@ impl WriteState {
             }
         }
     }
+}
+
+/// Damage: a page that the transaction dropped has another use as well.
+#[cold]
+fn twice(run: Run) -> Error {
+    let page = PageId::new(run.start).unwrap_or_default();
+    Error::page(page, "it is referred to, and is free or referred to from elsewhere as well")
 }
 
 /// What a committed transaction leaves behind, to be noted by the writer.
