@@ -336,6 +336,7 @@ fn errors_of_growing_and_making() {
     }
 }
 
+#[cfg(any(feature = "mmap", feature = "buffer-pool"))]
 fn on_backend<S: TestSource>() {
     for kind in [OpKind::Write, OpKind::Sync, OpKind::Allocate] {
         assert!(at_every_call::<S>(How::new(kind, |f| f), 4) > 1, "{kind:?}");
