@@ -15,7 +15,7 @@
 //! - Bytes that reached the disk are those of the device (`/sys/dev/block/*/stat`: all processes together), with the
 //!   file system synced before and behind; beside them what `/proc/self/io` charges to this process, which counts a
 //!   page, or a whole large folio, each time that it becomes dirty.
-//! - Rows named `disk` are what the disk does without a store ([`limits`]).
+//! - Rows named `disk` are what the disk does without a store (`limits`).
 #![forbid(unsafe_code)]
 
 mod contest;
