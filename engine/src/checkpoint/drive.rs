@@ -185,7 +185,10 @@ impl<S: PageSource> Shared<S> {
         let mut schedule = self.schedule.lock();
         (schedule.due, schedule.dirty_since) = (false, None);
         drop(schedule);
-        Job::begin(self, writer, candidate, log_after)
+        let broken = BrokenOff(self);
+        let job = Job::begin(self, writer, candidate, log_after);
+        std::mem::forget(broken);
+        job
     }
 
     /// A step of a checkpoint wrote so many bytes in this time.

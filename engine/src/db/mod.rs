@@ -212,7 +212,8 @@ impl<S: PageSource> Db<S> {
     /// telling of errors.
     ///
     /// # Errors
-    /// As [`checkpoint`](Self::checkpoint). Nothing committed is lost: opening recovers it from the log.
+    /// As [`checkpoint`](Self::checkpoint). Nothing committed is lost: it is synced in the log, and opening recovers it.
+    /// [`Error::OutcomeUnknown`] if that sync failed too.
     pub fn close(mut self) -> Result<()> {
         self.finish()
     }
@@ -228,14 +229,17 @@ impl<S: PageSource> Db<S> {
         if shared.mode == Mode::Ephemeral {
             return Ok(());
         }
-        shared.check_poison()?;
+        let poisoned = shared.check_poison();
         // A forgotten write transaction keeps the writer: the log stays, and opening recovers.
-        let result = shared.with_writer(Wait::No, |writer| self.finish_with(writer));
-        if result.is_err() && shared.check_poison().is_ok() {
-            // What is in the log's buffer alone would be gone with the process, and nobody is left who syncs it.
-            let _ = shared.sync_commits();
-        }
-        result
+        let closed = poisoned.and_then(|()| shared.with_writer(Wait::No, |writer| self.finish_with(writer)));
+        closed.or_else(|error| {
+            // What is in the log's buffer alone would be gone with the process, and nobody is left who syncs it. A log
+            // that has failed says so to whoever holds a ticket.
+            match shared.sync_commits() {
+                Err(lost) if !matches!(error, Error::Poisoned(_)) => Err(lost),
+                _ => Err(error),
+            }
+        })
     }
 
     fn finish_with(&self, writer: &mut Writer) -> Result<()> {
