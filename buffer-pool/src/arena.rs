@@ -33,6 +33,18 @@ pub(crate) fn reserve(len: usize) -> io::Result<MmapRaw> {
     Ok(map)
 }
 
+/// As [`reserve`], with `len` bytes that begin at the offset returned: the whole blocks of 2 MiB of them are advised to
+/// be huge pages.
+pub(crate) fn reserve_huge(len: usize) -> io::Result<(MmapRaw, usize)> {
+    let map = reserve(len.checked_add(HUGE).ok_or(io::ErrorKind::OutOfMemory)?)?;
+    let start = (map.as_ptr() as usize).next_multiple_of(HUGE) - map.as_ptr() as usize;
+    let whole_blocks = len / HUGE * HUGE;
+    if whole_blocks > 0 {
+        let _ = map.advise_range(Advice::HugePage, start, whole_blocks);
+    }
+    Ok((map, start))
+}
+
 impl Arena {
     /// Room for `frames` frames.
     ///
@@ -40,12 +52,7 @@ impl Arena {
     /// When the address space cannot be had.
     pub(crate) fn new(frames: u32, page_size: PageSize) -> io::Result<Self> {
         let len = frames as usize * page_size.bytes();
-        let map = reserve(len.checked_add(HUGE).ok_or(io::ErrorKind::OutOfMemory)?)?;
-        let start = (map.as_ptr() as usize).next_multiple_of(HUGE) - map.as_ptr() as usize;
-        let whole_blocks = len / HUGE * HUGE;
-        if whole_blocks > 0 {
-            let _ = map.advise_range(Advice::HugePage, start, whole_blocks);
-        }
+        let (map, start) = reserve_huge(len)?;
         Ok(Self { map, start, frames, page_size, granule: rustix::param::page_size() })
     }
 

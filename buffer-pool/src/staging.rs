@@ -1,9 +1,10 @@
 //! Transfer buffers, within their share of the budget: ranges of one region that is reserved at opening.
 //!
-//! Not the heap, which would keep what is freed beyond any count of ours.
+//! Not the heap, which would keep what is freed beyond any count of ours. On huge pages where it has whole ones: a
+//! direct transfer pins its buffer page by page, and unpins it in the interrupt that ends it.
 #![expect(unsafe_code, reason = "disjoint ranges of one mapping as mutable slices")]
 
-use crate::arena::reserve;
+use crate::arena::reserve_huge;
 use bifold_page_source::sync::{Condvar, Mutex};
 use memmap2::MmapRaw;
 use std::io;
@@ -15,6 +16,8 @@ pub(crate) const UNIT: usize = 4096;
 #[derive(Debug)]
 struct Region {
     map: MmapRaw,
+    /// Where it begins within the mapping.
+    start: usize,
     /// Free ranges (start, length), in order, never touching each other.
     free: Mutex<Vec<(usize, usize)>>,
     /// Told whenever a range comes back.
@@ -35,9 +38,9 @@ impl Staging {
     /// When the address space cannot be had.
     pub(crate) fn new(bytes: usize) -> io::Result<Self> {
         let len = bytes.next_multiple_of(UNIT);
-        let map = reserve(len.max(UNIT))?;
+        let (map, start) = reserve_huge(len)?;
         let free = if len == 0 { Vec::new() } else { vec![(0, len)] };
-        let region = Region { map, free: Mutex::new(free), freed: Condvar::new(), len };
+        let region = Region { map, start, free: Mutex::new(free), freed: Condvar::new(), len };
         Ok(Self { region: Arc::new(region) })
     }
 
@@ -87,12 +90,19 @@ impl Staged {
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: the range lies within the mapping, is always initialised (anonymous memory), and belongs to this
         // `Staged` alone: it was taken off the free list and comes back when `self` is dropped.
-        unsafe { std::slice::from_raw_parts(self.region.map.as_ptr().add(self.at), self.len) }
+        unsafe {
+            std::slice::from_raw_parts(self.region.map.as_ptr().add(self.region.start + self.at), self.len)
+        }
     }
 
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `bytes`, and `&mut self` excludes every other reference.
-        unsafe { std::slice::from_raw_parts_mut(self.region.map.as_mut_ptr().add(self.at), self.len) }
+        unsafe {
+            std::slice::from_raw_parts_mut(
+                self.region.map.as_mut_ptr().add(self.region.start + self.at),
+                self.len,
+            )
+        }
     }
 }
 

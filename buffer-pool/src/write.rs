@@ -23,6 +23,10 @@ use std::sync::atomic::Ordering;
 /// The longest single transfer, in bytes; a multiple of every page size.
 const REQUEST_BYTES: usize = 1 << 20;
 
+/// A transfer of so many bytes keeps a disk busy by itself. Its writer does it: to have several done at a time it would
+/// wake threads, each of which takes a processor from whoever reads there, for longer than many gets take.
+const LARGE: usize = 256 << 10;
+
 /// Bytes for one place in the file, contiguous there but not in memory.
 struct Stretch<'a> {
     offset: u64,
@@ -111,9 +115,9 @@ impl Shared {
         if !self.device.is_direct() {
             return REQUEST_BYTES;
         }
-        // A few at a time, so that they overlap; a page always fits.
+        // Room for another writer's; a page always fits.
         let size = self.page_bytes();
-        (REQUEST_BYTES.min(self.write_share / 4) / size * size).max(size)
+        (REQUEST_BYTES.min(self.write_share / 2) / size * size).max(size)
     }
 
     /// Refuses what does not lie within the file, whole pages.
@@ -181,11 +185,17 @@ impl Shared {
 
     fn write_all(&self, mut requests: Vec<Request>) -> Result<()> {
         let error = |offset, e| Error::io("write", offset, e);
-        if requests.len() == 1
-            && let Some(request) = requests.pop()
-        {
+        let large = requests.extract_if(.., |request| request.buffer.bytes_mut().len() >= LARGE);
+        let mut alone: Vec<_> = large.collect();
+        if requests.len() == 1 {
+            alone.append(&mut requests);
+        }
+        for request in alone {
             let completion = self.io.run(request);
-            return completion.result.map_err(|e| error(completion.offset, e));
+            completion.result.map_err(|e| error(completion.offset, e))?;
+        }
+        if requests.is_empty() {
+            return Ok(());
         }
         let (queue, count) = (Arc::new(Queue::default()), requests.len());
         let sink: Arc<dyn Sink> = Arc::<Queue>::clone(&queue);
