@@ -16,6 +16,7 @@ use crate::node;
 use crate::open::{LockedFile, create, log_path, open_locked, open_or_create, settle_head};
 use crate::root::{Root, TableMap, TableState, TreeRoot};
 use crate::snapshot::Registry;
+use crate::tree::access::Guards;
 use crate::txn::writer::Writer;
 use crate::wal::SyncMethod;
 use crate::walk::{Store, Walk};
@@ -265,6 +266,7 @@ impl<S: PageSource> Builder<S> {
             },
             mode,
             counters: Counters::default(),
+            guards: Guards::default(),
             poison: OnceLock::new(),
         };
         recover::run(&shared, &meta, &log_path(&shared.path))?;

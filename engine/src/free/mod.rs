@@ -29,6 +29,7 @@ mod withheld;
 #[cfg(test)]
 mod model_tests;
 
+pub(crate) use page_set::PageSet;
 pub(crate) use record::{Fault, Subtree, decode};
 pub(crate) use replay::{Map, Replay};
 pub(crate) use runs::Run;
