@@ -175,6 +175,7 @@ macro_rules! suite {
                 rewriting_after_a_savepoint
                 many_savepoints_while_rewriting
                 guards_keep_what_they_show
+                guards_keep_what_a_rollback_undid
                 a_forgotten_guard_holds_back_until_the_end
                 cleared_and_filled_again_and_again
                 large_values_replaced_in_one_transaction

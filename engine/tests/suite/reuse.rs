@@ -217,6 +217,61 @@ where
     commits_to::<B>(&fs, db, |table| assert_all(table, 9));
 }
 
+/// What a rollback undid is shown by the guards that were taken before, and what a load has taken is the load's.
+pub fn guards_keep_what_a_rollback_undid<B: Backend>() {
+    let fs = MemFs::new();
+    let db = small_delta::<B>(&fs);
+    let txn = db.write().unwrap();
+    let table = txn.table("t").unwrap();
+    let loaded = txn.table("loaded").unwrap();
+    write_all(&table, 1);
+    let savepoint = txn.savepoint().unwrap();
+    write_all(&table, 2);
+    table.insert("large", bytes(100_000, 2)).unwrap();
+    let value = table.get(4u32.to_be_bytes()).unwrap().unwrap();
+    let large = table.get("large").unwrap().unwrap();
+    txn.rollback_to(&savepoint).unwrap();
+    write_all(&table, 3);
+    table.insert("large", bytes(100_000, 4)).unwrap();
+    write_all(&table, 4);
+    assert!(*value == bytes(VALUE, 2 ^ 4)[..] && *large == bytes(100_000, 2)[..]);
+    drop((value, large));
+
+    let mut load = loaded.bulk_load().unwrap();
+    for i in 0..ENTRIES {
+        load.push(i.to_be_bytes(), bytes(VALUE, 5 ^ i as u8)).unwrap();
+        if i % 1_000 == 999 {
+            write_all(&table, 5);
+            txn.rollback_to(&savepoint).unwrap();
+        }
+    }
+    load.finish().unwrap();
+    write_all(&table, 7);
+    assert_all(&loaded, 5);
+    let mut load = table.bulk_load().unwrap();
+    for i in 0..ENTRIES {
+        load.push((i + ENTRIES).to_be_bytes(), bytes(VALUE, 6)).unwrap();
+        if i % 1_000 == 999 {
+            write_all(&table, i as u8);
+        }
+    }
+    load.finish().unwrap();
+    table.remove_range(..ENTRIES.to_be_bytes()).unwrap();
+    for i in 0..3u8 {
+        write_all(&table, i);
+        table.remove_range(..ENTRIES.to_be_bytes()).unwrap();
+    }
+    assert_all(&loaded, 5);
+    txn.commit().unwrap();
+    commits_to::<B>(&fs, db, |table| {
+        assert_eq!(table.len().unwrap(), u64::from(ENTRIES));
+        for (entry, i) in table.iter().zip(ENTRIES..) {
+            let (key, value) = entry.unwrap();
+            assert!(key == i.to_be_bytes() && *value == bytes(VALUE, 6)[..], "{i}");
+        }
+    });
+}
+
 /// A guard that is forgotten holds things back in its own transaction only.
 pub fn a_forgotten_guard_holds_back_until_the_end<B: Backend>() {
     let fs = MemFs::new();
