@@ -138,3 +138,25 @@ impl<'t, S: PageSource> Access<'t, S> for ReadAccess<'t, S> {
         0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guards_are_counted_and_so_are_their_copies() {
+        let guards = Guards::default();
+        assert!(!guards.any());
+        let first = guards.count();
+        let copy = first.clone();
+        drop(first);
+        assert!(guards.any(), "the copy is alive");
+        std::thread::scope(|scope| scope.spawn(move || drop(copy)).join()).unwrap();
+        assert!(!guards.any());
+        drop(Alive(None).clone());
+        std::mem::forget(guards.count());
+        assert!(guards.any());
+        guards.reset();
+        assert!(!guards.any());
+    }
+}

@@ -22,11 +22,16 @@ fn small_delta<B: Backend>(fs: &MemFs) -> DbOf<B> {
     builder::<B>(fs).delta_size(DELTA).background(Stepper::at_once()).open(PATH).unwrap()
 }
 
+/// What entry `i` shows.
+fn value_of(salt: u8, i: u32) -> Vec<u8> {
+    bytes(VALUE, salt ^ i as u8)
+}
+
 /// Writes all entries, in order or in none.
 fn write_all<S: PageSource>(table: &TableMut<'_, S>, salt: u8) {
     for i in 0..ENTRIES {
         let i = if salt.is_multiple_of(2) { i } else { i * 1_877 % ENTRIES };
-        table.insert(i.to_be_bytes(), bytes(VALUE, salt ^ i as u8)).unwrap();
+        table.insert(i.to_be_bytes(), value_of(salt, i)).unwrap();
     }
 }
 
@@ -34,7 +39,7 @@ fn assert_all<S: PageSource>(table: &TableMut<'_, S>, salt: u8) {
     assert_eq!(table.len().unwrap(), u64::from(ENTRIES));
     for (entry, i) in table.iter().zip(0u32..) {
         let (key, value) = entry.unwrap();
-        assert!(key == i.to_be_bytes() && *value == bytes(VALUE, salt ^ i as u8)[..], "{i}");
+        assert!(key == i.to_be_bytes() && *value == value_of(salt, i)[..], "{i}");
     }
 }
 
@@ -74,8 +79,8 @@ pub fn values_taken_while_rewriting_hold_nothing_back<B: Backend>() {
     write_all(&table, 0);
     for salt in 1..10u8 {
         for i in 0..ENTRIES {
-            let before = table.replace(i.to_be_bytes(), bytes(VALUE, salt ^ i as u8)).unwrap();
-            assert_eq!(before.as_deref(), Some(&bytes(VALUE, (salt - 1) ^ i as u8)[..]), "{i}");
+            let before = table.replace(i.to_be_bytes(), value_of(salt, i)).unwrap();
+            assert_eq!(before.as_deref(), Some(&value_of(salt - 1, i)[..]), "{i}");
         }
     }
     assert!(db.stats().file_bytes < SHORT, "{} bytes", db.stats().file_bytes);
@@ -161,10 +166,7 @@ pub fn many_savepoints_while_rewriting<B: Backend>() {
 }
 
 /// Values, cursors and streams show what they showed, on pages that the transaction wrote and has dropped since.
-pub fn guards_keep_what_they_show<B: Backend>()
-where
-    for<'s> <B::Source as PageSource>::Span<'s>: Clone,
-{
+pub fn guards_keep_what_they_show<B: Backend>() {
     let fs = MemFs::new();
     let db = small_delta::<B>(&fs);
     let txn = db.write().unwrap();
@@ -183,9 +185,9 @@ where
     for salt in 2..6 {
         table.insert("large", large(salt + 1)).unwrap();
         write_all(&table, salt);
-        assert!(*lent.1 == bytes(VALUE, 1 ^ 77)[..]);
+        assert!(*lent.1 == value_of(1, 77)[..]);
         for (value, i) in values.iter().zip(0u32..) {
-            assert!(**value == bytes(VALUE, 1 ^ (i * 25) as u8)[..], "{i}");
+            assert!(**value == value_of(1, i * 25)[..], "{i}");
         }
         assert!(*stretch == large(2)[..]);
     }
@@ -202,13 +204,11 @@ where
         scope.spawn(move || values.for_each(drop)).join().unwrap();
         last
     });
-    let copied = last.clone();
-    drop(last);
     write_all(&table, 6);
     let longer = db.stats().file_bytes;
     assert!(longer > long, "{longer} bytes");
-    assert!(*copied == bytes(VALUE, 1)[..]);
-    drop(copied);
+    assert!(*last == bytes(VALUE, 1)[..]);
+    drop(last);
     (7..10).for_each(|salt| write_all(&table, salt));
     assert_eq!(db.stats().file_bytes, longer, "everything is used again");
     table.remove("large").unwrap();
@@ -234,12 +234,12 @@ pub fn guards_keep_what_a_rollback_undid<B: Backend>() {
     write_all(&table, 3);
     table.insert("large", bytes(100_000, 4)).unwrap();
     write_all(&table, 4);
-    assert!(*value == bytes(VALUE, 2 ^ 4)[..] && *large == bytes(100_000, 2)[..]);
+    assert!(*value == value_of(2, 4)[..] && *large == bytes(100_000, 2)[..]);
     drop((value, large));
 
     let mut load = loaded.bulk_load().unwrap();
     for i in 0..ENTRIES {
-        load.push(i.to_be_bytes(), bytes(VALUE, 5 ^ i as u8)).unwrap();
+        load.push(i.to_be_bytes(), value_of(5, i)).unwrap();
         if i % 1_000 == 999 {
             write_all(&table, 5);
             txn.rollback_to(&savepoint).unwrap();
@@ -281,7 +281,7 @@ pub fn a_forgotten_guard_holds_back_until_the_end<B: Backend>() {
         let table = txn.table("t").unwrap();
         write_all(&table, 0);
         if round == 0 {
-            std::mem::forget(table.get(9u32.to_be_bytes()).unwrap());
+            // One that has not moved: a forgotten pin would lie on a page that is written after the abort.
             std::mem::forget(table.cursor());
         }
         let before = db.stats().file_bytes;
@@ -302,7 +302,11 @@ pub fn cleared_and_filled_again_and_again<B: Backend>() {
             table.insert((i * 500).to_be_bytes(), bytes(2_000 + 20_000 * i as usize, salt)).unwrap();
         }
     };
-    db.update(|txn| Ok(fill(&txn.table("t")?, 0))).unwrap();
+    db.update(|txn| {
+        fill(&txn.table("t")?, 0);
+        Ok(())
+    })
+    .unwrap();
     let txn = db.write().unwrap();
     let savepoint = txn.savepoint().unwrap();
     for salt in 0..10 {
