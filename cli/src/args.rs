@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Stat(Stat),
     /// Walk everything and list what is wrong: checksums, order, counts, pages lost or used twice
     Check(Check),
+    /// Make the file as short as its content allows, and bring its pages in key order
+    Compact(Compact),
     /// List the tables and how many entries each has
     Tables(Tables),
 }
@@ -197,6 +199,34 @@ pub(crate) struct Check {
 const CHECK: &str = r"Examples:
   bifold check geo.bifold
   bifold check geo.bifold --json && cp geo.bifold backup/";
+
+#[derive(ClapArgs, Debug)]
+#[command(after_help = COMPACT)]
+pub(crate) struct Compact {
+    /// The database file
+    pub(crate) db: PathBuf,
+
+    /// Copy into this new file, and leave the database as it is
+    #[arg(long, value_name = "NEW")]
+    pub(crate) into: Option<PathBuf>,
+
+    /// Memory for the pages that are rewritten in place
+    #[arg(long, value_name = "SIZE", conflicts_with = "into", default_value = "256MiB", value_parser = size::parse)]
+    pub(crate) delta: u64,
+}
+
+const COMPACT: &str = concat!(
+    "In place, pages are rewritten into free ones, some at a time: it needs little room (the file may grow by an eighth ",
+    "meanwhile), and a crash at any time leaves a good file. --into needs room for all that is in use, and packs it ",
+    "tighter; the new file bears its name once it is complete.
+
+",
+    "Examples:
+",
+    "  bifold compact geo.bifold
+",
+    "  bifold compact geo.bifold --into small.bifold",
+);
 
 #[derive(ClapArgs, Debug)]
 #[command(after_help = "Example:\n  bifold tables geo.bifold")]

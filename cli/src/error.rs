@@ -32,6 +32,8 @@ pub(crate) enum Error {
     Usage(String),
     /// The database cannot be opened.
     Open(PathBuf, bifold::Error),
+    /// A new database cannot be made.
+    Create(PathBuf, bifold::Error),
     /// What was loaded is committed, but the database could not be closed.
     Close(PathBuf, bifold::Error),
     /// The database, once open, gave an error.
@@ -89,6 +91,7 @@ impl fmt::Display for Error {
         match self {
             Self::Usage(what) => f.write_str(what),
             Self::Open(path, error) => write_open(f, path, error),
+            Self::Create(path, error) => write_create(f, path, error),
             Self::Close(path, error) => write!(
                 f,
                 "{}: all is committed, but closing failed, and the next opening will recover it: {error}",
@@ -112,6 +115,19 @@ fn write_open(f: &mut fmt::Formatter<'_>, path: &Path, error: &bifold::Error) ->
         }
         bifold::Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
             write!(f, "{path}: {source}")
+        }
+        error => write!(f, "{path}: {error}"),
+    }
+}
+
+fn write_create(f: &mut fmt::Formatter<'_>, path: &Path, error: &bifold::Error) -> fmt::Result {
+    let path = shown(path.as_os_str().as_encoded_bytes());
+    match error {
+        bifold::Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            write!(f, "{path}: there is no such folder")
+        }
+        bifold::Error::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+            write!(f, "{path}: something of that name is there already")
         }
         error => write!(f, "{path}: {error}"),
     }

@@ -3,6 +3,7 @@
 
 mod args;
 mod check;
+mod compact;
 mod context;
 mod error;
 mod escape;

@@ -5,7 +5,7 @@ use crate::args::{Args, Backend, Command};
 use crate::context::Context;
 use crate::error::{Error, Result, Status};
 use crate::output::Output;
-use crate::{check, get, load, scan, stat, tables};
+use crate::{check, compact, get, load, scan, stat, tables};
 use bifold::PageSource;
 
 /// Runs a command.
@@ -38,6 +38,7 @@ fn run_on<S: PageSource>(command: &Command, context: &Context<S>) -> Result<Stat
         Command::Scan(args) => scan::run(args, context, &mut out),
         Command::Stat(args) => stat::run(args, context, &mut out),
         Command::Check(args) => check::run(args, context, &mut out),
+        Command::Compact(args) => compact::run(args, context, &mut out),
         Command::Tables(args) => tables::run(args, context, &mut out),
     };
     // What was found before an error is shown before it.

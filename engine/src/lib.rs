@@ -94,6 +94,7 @@ mod word;
 
 pub use bifold_page_source::{PageSource, SourceStats};
 pub use db::check::CheckReport;
+pub use db::compact::CompactReport;
 pub use db::inspect::Fault;
 pub use db::shape::{Shape, TableShape};
 pub use db::stats::Stats;

@@ -70,6 +70,7 @@ fn steps(rng: &mut Rng) -> Vec<Step> {
         12 => Step::CommitAs(changes(rng), Durability::Deferred),
         13 => Step::CommitAs(changes(rng), Durability::Buffered),
         14 => Step::CommitAs(changes(rng), Durability::Sync),
+        15 if rng.below(2) == 0 => Step::Compact,
         _ => Step::Commit(changes(rng)),
     };
     (0..3 + rng.below(35)).map(|_| step(rng)).collect()

@@ -74,7 +74,12 @@ impl<S: TestSource> Bed<S> {
                 (0..*steps).for_each(|_| _ = stepper().step());
                 Ok(())
             }
-            Step::Rollback(..) | Step::Hold | Step::CommitAs(..) | Step::Sync | Step::Wait(_) => Ok(()),
+            Step::Rollback(..)
+            | Step::Compact
+            | Step::Hold
+            | Step::CommitAs(..)
+            | Step::Sync
+            | Step::Wait(_) => Ok(()),
         };
         if again {
             self.errors.extend(db.close().err());

@@ -14,7 +14,7 @@ use bifold::{CommitTicket, Db, Durability, Error, ReadTxn};
 use bifold_page_source::testing::{Fault, FaultFs, OpKind};
 use bifold_page_source::{MemFs, MemSource};
 use common::model::{Change, State, after, difference};
-use common::run::{Step, script_by_steps};
+use common::run::{COMPACTION_MOST, Step, script_by_steps};
 use common::verify::{Allowed, check, is_clean, shown};
 use common::{DB, LOG, Setup, TestSource, step_by_hand, stepper};
 use std::sync::Arc;
@@ -167,6 +167,7 @@ impl<S: TestSource> Bed<S> {
                 self.readers.push(db.read_owned().unwrap());
                 Ok(())
             }
+            Step::Compact => self.compact(&db),
             Step::Abort(_) | Step::Rollback(..) => Ok(()),
         };
         self.errors.extend(result.err());
@@ -175,6 +176,19 @@ impl<S: TestSource> Bed<S> {
         let looked = self.look(&db);
         self.db = Some(db);
         looked
+    }
+
+    /// Compacts: its commits change nothing, however far it came.
+    fn compact(&mut self, db: &Db<S>) -> Result<(), Error> {
+        let newest = self.newest();
+        let result = db.compact().map(drop);
+        // Where nobody can write any more, it does not matter how many commits there were.
+        let now = db.write().map_or(newest + COMPACTION_MOST, |txn| txn.commit_number());
+        self.history.resize(now as usize + 1, self.history[newest as usize].clone());
+        if result.is_ok() {
+            self.durable = now;
+        }
+        result
     }
 
     /// Readers see a commit that was made, and never go back.

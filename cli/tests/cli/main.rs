@@ -3,6 +3,7 @@
 
 mod cities;
 mod common;
+mod compact;
 mod damage;
 mod errors;
 mod opening;

@@ -14,7 +14,7 @@
 //! | homes | descriptors learn their places, and lose their images | |
 //! | drops | places of pages that were dropped meanwhile are dropped on file too | yes |
 //! | sweep | the newest root and the delta below it name places on file | yes |
-//! | release | pages that nobody needs any more become free | yes |
+//! | release | pages that nobody needs any more become free; the file's end is cut off if it is not needed | yes |
 //!
 //! Writers commit between the steps. What they change is copied, as ever, so the commit being written stays as it is;
 //! the writer keeps its pages as if a reader saw them. A page dropped while the checkpoint is under way is still
@@ -29,6 +29,7 @@ use super::places::Taking;
 use super::stages::{Homes, PageWriter};
 use super::sweep::{Open, newest_root};
 use super::tables::{NewCatalog, update_catalog};
+use super::tail::Tail;
 use super::{Candidate, Failure, LogAfter, discard, write_meta};
 use crate::db::shared::{Mode, Shared};
 use crate::delta::{EpochGuard, Slab};
@@ -94,6 +95,7 @@ pub(crate) struct Job {
     dropped: (Vec<u32>, usize),
     /// The file was grown to so many pages for the checkpoint after this one: they may be used once that is durable.
     grown_to: u64,
+    tail: Tail,
     begun: Duration,
     bytes_written: u64,
     bytes_total: u64,
@@ -155,6 +157,7 @@ impl Job {
             homed: 0,
             dropped: (Vec::new(), 0),
             grown_to: 0,
+            tail: Tail::default(),
             begun,
             bytes_written: 0,
             bytes_total: counts.bytes,
@@ -225,6 +228,7 @@ impl Job {
             Phase::Seal => {
                 let reserved = self.taking.chain.take();
                 let reserved = reserved.ok_or(Error::Internal("the free map has no places"))?;
+                self.tail.leave_out(shared, writer, self.bytes_total >> shared.store.page_size.shift())?;
                 self.map = Some(free_map::seal(shared, writer, self.number, reserved)?);
                 self.phase = Phase::Sync;
             }
@@ -336,7 +340,7 @@ impl Job {
         let wanted = self.bytes_total >> shared.store.page_size.shift();
         let space = writer.space()?;
         let short = wanted.saturating_sub(space.free_pages());
-        if self.log_after == LogAfter::Live && short > 0 {
+        if self.log_after == LogAfter::Live && short > 0 && !space.places_lowest() {
             let to = space.end() + short;
             // Where there is no room, a commit will meet that soon enough.
             if shared.grow_file(to).is_ok() {
@@ -447,7 +451,7 @@ impl Job {
         for run in runs {
             discard(shared, run);
         }
-        if more {
+        if more || self.tail.cut_off(shared, writer)? {
             return Ok(Progress::More);
         }
         shared.note_cuts(writer);

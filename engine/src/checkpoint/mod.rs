@@ -19,6 +19,7 @@ mod places;
 mod stages;
 mod sweep;
 mod tables;
+mod tail;
 pub(crate) mod write;
 
 pub(crate) use cut_walk::walk_cut_subtrees;

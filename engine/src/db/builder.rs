@@ -13,7 +13,9 @@ use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::group::Group;
 use crate::node;
-use crate::open::{LockedFile, create, log_path, open_locked, open_or_create, settle_head};
+use crate::open::{
+    LockedFile, Unnamed, create, create_unnamed, log_path, open_locked, open_or_create, settle_head,
+};
 use crate::root::{Root, TableMap, TableState, TreeRoot};
 use crate::snapshot::Registry;
 use crate::tree::access::Guards;
@@ -184,6 +186,29 @@ impl<S: PageSource> Builder<S> {
         self
     }
 
+    /// The same options over another file system.
+    #[must_use]
+    pub(crate) fn over(mut self, fs: &Arc<dyn FileSystem>) -> Self {
+        self.fs = Arc::clone(fs);
+        self
+    }
+
+    /// Makes an empty database for `path`, which does not have that name yet.
+    ///
+    /// # Errors
+    /// As [`create`].
+    pub(crate) fn make_unnamed(&self, path: &Path) -> Result<Unnamed> {
+        create_unnamed(&self.fs, path, self.check()?, self.file_id)
+    }
+
+    /// Opens it. It gets no log beside a name that it does not have: every transaction is to commit by a checkpoint.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn open_unnamed(&self, unnamed: &Unnamed) -> Result<Db<S>> {
+        self.open_file(Arc::clone(&self.fs), unnamed.locked(), Mode::Durable)
+    }
+
     /// Opens the database at `path`.
     ///
     /// # Errors
@@ -250,6 +275,7 @@ impl<S: PageSource> Builder<S> {
             gate: Gate::new(Writer::new(meta.clone(), root)),
             group: Group::new(meta.seq),
             job: Mutex::default(),
+            compacting: Mutex::default(),
             schedule: Mutex::default(),
             background,
             log_worker: Worker::default(),

@@ -3,6 +3,7 @@
 
 mod builder;
 pub(crate) mod check;
+pub(crate) mod compact;
 
 pub(crate) mod counters;
 pub(crate) mod inspect;
@@ -128,7 +129,7 @@ impl<S: PageSource> Db<S> {
     }
 
     /// The writer's state, ready to be used.
-    fn take_writer(&self, wait: Wait) -> Result<Box<Writer>> {
+    pub(crate) fn take_writer(&self, wait: Wait) -> Result<Box<Writer>> {
         let shared = &*self.shared;
         if shared.mode == Mode::ReadOnly {
             return Err(Error::ReadOnly);
@@ -232,12 +233,12 @@ impl<S: PageSource> Db<S> {
         let poisoned = shared.check_poison();
         // A forgotten write transaction keeps the writer: the log stays, and opening recovers.
         let closed = poisoned.and_then(|()| shared.with_writer(Wait::No, |writer| self.finish_with(writer)));
-        closed.or_else(|error| {
+        closed.map_err(|error| {
             // What is in the log's buffer alone would be gone with the process, and nobody is left who syncs it. A log
             // that has failed says so to whoever holds a ticket.
             match shared.sync_commits() {
-                Err(lost) if !matches!(error, Error::Poisoned(_)) => Err(lost),
-                _ => Err(error),
+                Err(lost) if !matches!(error, Error::Poisoned(_)) => lost,
+                _ => error,
             }
         })
     }

@@ -57,6 +57,8 @@ pub(crate) struct Shared<S> {
     pub(crate) group: Group,
     /// The checkpoint under way. Locked after the gate, if both are.
     pub(crate) job: Mutex<Slot>,
+    /// Held by the compaction in place that is under way. Locked before everything else.
+    pub(crate) compacting: Mutex<()>,
     /// What the background is to do. Locked last.
     pub(crate) schedule: Mutex<Schedule>,
     pub(crate) background: Arc<dyn Background>,

@@ -68,6 +68,7 @@ impl FreeSpace {
         }
         self.frugal |= self.begun > self.recorded;
         self.begun = number;
+        self.note_room();
         Ok(())
     }
 
@@ -135,8 +136,7 @@ impl FreeSpace {
     /// How many pages `runs` records of runs, the subtrees, `more` changes and the chain's own pages can need.
     fn pages_for(&self, runs: u64, more: u64, capacity: usize) -> u64 {
         let subtrees = (self.subtrees.len() + self.recorded_subtrees.len()) as u64;
-        // The file may grow meanwhile, and what lies beyond twice its length is a run or two.
-        let run_bytes = 1 + 2 * number_bytes(self.end.saturating_mul(2)) as u64;
+        let run_bytes = self.run_bytes_bound();
         // A change of one run adds two records at most: it splits one that was recorded whole.
         let change_bytes = (2 * run_bytes).max(RECORD_BYTES_MAX as u64);
         let at_end = (RUNS_AT_END * RUN_BYTES_MAX) as u64;
@@ -144,6 +144,12 @@ impl FreeSpace {
         // No record straddles two pages, and each page of the chain is itself a change.
         let room = capacity.saturating_sub(RECORD_BYTES_MAX - 1 + RUN_BYTES_MAX).max(1) as u64;
         bytes.div_ceil(room)
+    }
+
+    /// How many bytes the record of a run can take.
+    fn run_bytes_bound(&self) -> u64 {
+        // The file may grow meanwhile, and what lies beyond twice its length is a run or two.
+        1 + 2 * number_bytes(self.end.saturating_mul(2)) as u64
     }
 
     /// At most how many runs the map of the next checkpoint has.
@@ -160,14 +166,18 @@ impl FreeSpace {
     /// How many pages the whole map will take, estimated: counting would cost as much as writing it.
     fn whole_estimate(&self, capacity: usize) -> u64 {
         let subtrees = (self.subtrees.len() * RECORD_BYTES_MAX) as u64;
-        (self.whole_runs_bound() * RUN_BYTES_TYPICAL as u64 + subtrees).div_ceil(capacity as u64)
+        // No more than the bound of `pages_for`: what is granted by that is to suffice.
+        let run = self.run_bytes_bound().min(RUN_BYTES_TYPICAL as u64);
+        (self.whole_runs_bound() * run + subtrees).div_ceil(capacity as u64)
     }
 
-    /// Whether the chain with the next records would be longer than twice a whole new one, and two pages.
+    /// Whether the chain with the next records would be longer than twice a whole new one, and two pages; or is to be
+    /// written anew because that was asked for, or because the file could be shorter.
     fn chain_is_long(&self, capacity: usize) -> bool {
         let changes = self.to_alloc.count() + self.to_free.count() + self.withheld.unnoted();
         let more = (changes * RUN_BYTES_TYPICAL).div_ceil(capacity).max(1) as u64;
-        self.chain_pages() + more > 2 + 2 * self.whole_estimate(capacity)
+        let moves = self.placing.whole_chain || self.chain_lies_far();
+        moves || self.chain_pages() + more > 2 + 2 * self.whole_estimate(capacity)
     }
 
     /// Records checkpoint `number`, the one begun last, which refers to everything it will refer to. `grant` is what
@@ -198,6 +208,7 @@ impl FreeSpace {
             unused.into_iter().try_for_each(|run| self.give_back(run))?;
         }
         if rewritten {
+            self.placing.whole_chain = false;
             for run in std::mem::take(&mut self.chain) {
                 self.withheld.drop_noted(run, number, number)?;
             }
@@ -216,7 +227,7 @@ impl FreeSpace {
         let granted: u64 = grant.runs.iter().map(|run| run.len).sum();
         let due = self.chain_is_long(capacity) && self.whole_estimate(capacity) <= granted;
         // An interval without changes adds nothing, and replaces nothing.
-        if due && self.journal(number).next().is_some() {
+        if due && (self.placing.whole_chain || self.journal(number).next().is_some()) {
             let whole = self.whole(number, capacity)?;
             if let Ok(laid) = with_own_pages(whole, &grant.runs, capacity) {
                 return Ok((laid, true));

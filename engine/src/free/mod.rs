@@ -11,6 +11,7 @@
 //! - [`runs`], [`page_set`], [`run_set`]: sets of pages, for long runs, for scattered pages, and to allocate from.
 //! - [`withheld`]: dropped pages and the rule of births and drops.
 //! - [`space`]: [`FreeSpace`], which the writer owns: all states, handing out and taking back.
+//! - [`placing`]: which places come first, and when the file can be shorter.
 //! - [`chain`]: what a checkpoint records of it, in steps, beside writers who go on.
 //! - [`record`], [`replay`]: the persisted form, a chain of records, and reading it back.
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@ mod bits;
 mod chain;
 mod page_iter;
 mod page_set;
+mod placing;
 mod record;
 mod replay;
 mod run_set;

@@ -65,6 +65,18 @@ impl RunSet {
         Ok(())
     }
 
+    /// The runs of at least `len` pages, the shortest first, the lowest first among equals.
+    pub(crate) fn at_least(&self, len: u64) -> impl Iterator<Item = Run> + '_ {
+        let lengths = self.by_len.range(len..);
+        lengths.flat_map(|(&len, starts)| starts.iter().map(move |first| Run::new(first.start, len)))
+    }
+
+    /// The runs, the longest first.
+    pub(crate) fn longest_first(&self) -> impl Iterator<Item = Run> + '_ {
+        let lengths = self.by_len.iter().rev();
+        lengths.flat_map(|(&len, starts)| starts.iter().map(move |first| Run::new(first.start, len)))
+    }
+
     /// Adds a run.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 use super::page_set::PageSet;
+use super::placing::Placing;
 use super::record::{Fault, Subtree};
 use super::replay::Map;
 use super::run_set::RunSet;
@@ -53,7 +54,8 @@ pub(crate) struct FreeSpace {
     head: u64,
     /// The file's length in pages.
     pub(super) end: u64,
-    page_size: PageSize,
+    pub(super) page_size: PageSize,
+    pub(super) placing: Placing,
     /// May be handed out.
     pub(super) free: RunSet,
     /// Free in the persisted map, but handed out (the pages reserved for the chain among them); or dropped again since,
@@ -94,6 +96,7 @@ impl FreeSpace {
             head,
             end,
             page_size,
+            placing: Placing::default(),
             free: map.free,
             early: PageSet::default(),
             withheld: Withheld::default(),
@@ -221,7 +224,7 @@ impl FreeSpace {
     ) -> Result<(Grant, u64)> {
         let old_end = self.end;
         self.extend(self.shortfall(pages))?;
-        let runs = self.free.allocate_some(pages, max_runs.max(1))?;
+        let runs = self.take_some(pages, max_runs.max(1))?;
         let taken: u64 = runs.iter().map(|run| run.len).sum();
         Ok((self.grant(runs, old_end, purpose)?, pages - taken))
     }
@@ -233,12 +236,13 @@ impl FreeSpace {
     pub(crate) fn allocate_contiguous(&mut self, pages: u64, purpose: Use) -> Result<Grant> {
         let old_end = self.end;
         self.extend(self.shortfall_contiguous(pages))?;
-        let runs = self.free.allocate_exact(pages)?.into_iter().collect();
+        let runs = self.take_contiguous(pages)?.into_iter().collect();
         self.grant(runs, old_end, purpose)
     }
 
     fn grant(&mut self, runs: Vec<Run>, old_end: u64, purpose: Use) -> Result<Grant> {
         for &run in &runs {
+            self.placing.note_used(run.end());
             match purpose {
                 Use::Checkpoint => self.note_alloc(run)?,
                 Use::Early => self.early.insert(run)?,
@@ -297,6 +301,7 @@ impl FreeSpace {
         }
         self.extend(run.end().saturating_sub(self.end)).map_err(|_| WHAT)?;
         self.free.remove(run).map_err(|_| WHAT)?;
+        self.placing.note_used(run.end());
         self.early.insert(run).map_err(|_| WHAT)
     }
 

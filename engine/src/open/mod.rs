@@ -13,7 +13,7 @@ mod settle;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use create::create;
+pub(crate) use create::{Unnamed, create, create_unnamed};
 pub(crate) use lock::{LockedFile, log_path, open_locked};
 pub(crate) use settle::settle_head;
 

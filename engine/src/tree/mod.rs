@@ -13,6 +13,7 @@ pub(crate) mod position;
 mod read_ahead;
 mod restructure;
 pub(crate) mod scan;
+pub(crate) mod touch;
 
 #[cfg(test)]
 mod bulk_tests;

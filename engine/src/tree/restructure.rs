@@ -213,7 +213,13 @@ impl<S: PageSource> TreeEdit<'_, S> {
     }
 
     /// Merges or evens out the children `left` and `left + 1` of the branch above `depth`.
-    fn join(&mut self, tree: &mut TreeRoot, path: &Path, depth: usize, left: usize) -> Result<bool> {
+    pub(super) fn join(
+        &mut self,
+        tree: &mut TreeRoot,
+        path: &Path,
+        depth: usize,
+        left: usize,
+    ) -> Result<bool> {
         let broken = || Error::Internal("a branch makes no sense");
         let parent = path.steps[depth - 1].0;
         let (parent_lower, parent_upper) = self.fences(path, depth - 1)?;

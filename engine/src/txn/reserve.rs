@@ -1,8 +1,8 @@
 //! Room on file before it is needed: a full disk is met by the transaction that would fill it, and by nobody later.
 //!
 //! Before a commit's record goes to the log, the file holds free pages for all that the next checkpoint must write (and
-//! for two, while one has begun and has no places yet), with one contiguous run for all large values of the delta, so
-//! that any order of placing them succeeds. What is acknowledged therefore never waits for room.
+//! for two, while one has begun and has no places yet), with runs long enough for all large values of the delta, so that
+//! any order of placing them succeeds. What is acknowledged therefore never waits for room.
 //!
 //! **The reserve.** Beyond that some free pages stay: an eighth of the file, but no more than 1 MiB or a hundredth of
 //! it, whichever is larger, and at least [`RESERVE_MIN`] pages. A transaction that inserts is refused if it would leave
@@ -19,7 +19,7 @@ use super::writer::{Counts, Writer};
 use crate::checkpoint::{chain_capacity, discard, walk_cut_subtrees};
 use crate::db::shared::{Mode, Shared};
 use crate::error::{Error, Result};
-use crate::free::{Run, Use};
+use crate::free::{FreeSpace, Run, Use};
 use bifold_page_source::{PageSize, PageSource};
 
 /// Pages that the reserve has at least: enough for one removal from a table of any height, and its checkpoint.
@@ -38,8 +38,10 @@ const RELEASE: usize = 4096;
 pub(crate) struct Needed {
     /// All of them.
     pub(crate) pages: u64,
-    /// Those of them that one run must hold.
-    contiguous: u64,
+    /// Those of them that are wanted in contiguous pieces.
+    values: u64,
+    /// The longest piece.
+    longest: u64,
 }
 
 /// What is about to be added to what the next checkpoint writes.
@@ -64,17 +66,15 @@ impl Writer {
         // Each page may come to lie in a run of its own, and each of the catalog's replaces one.
         let runs = nodes + counts.values + more.catalog + more.runs + dropped;
         let chain = self.space()?.upper_bound_pages(chain_capacity(page_size), runs);
-        Ok(Needed { pages: nodes + counts.values + rounds * chain, contiguous: counts.values })
+        let Counts { values, longest, .. } = counts;
+        Ok(Needed { pages: nodes + values + rounds * chain, values, longest })
     }
 
     /// By how many pages the file is too short for `needed`, and `reserve` pages more.
     fn shortfall(&mut self, needed: &Needed, reserve: u64) -> Result<u64> {
         let space = self.space()?;
-        let contiguous = match needed.contiguous {
-            0 => 0,
-            values => space.shortfall_contiguous(values),
-        };
-        Ok(space.shortfall(needed.pages + reserve).max(contiguous))
+        let pieces = space.shortfall_pieces(needed.values, needed.longest);
+        Ok(space.shortfall(needed.pages + reserve).max(pieces))
     }
 
     /// Whether the free map has room for what one more page below a cut may name. Otherwise a checkpoint comes first:
@@ -91,7 +91,7 @@ impl Writer {
     /// Grows the file by `short` pages, and by some more if the disk has them, so that not every commit does.
     fn grow<S: PageSource>(&mut self, shared: &Shared<S>, short: u64, needed: u64) -> Result<()> {
         let end = self.space()?.end();
-        let slack = (end / 64).max(needed / 4).max((1 << 20) / shared.store.page_size.bytes() as u64);
+        let slack = slack(self.space()?, needed, shared.store.page_size);
         if shared.grow_file(end + short + slack).is_err() {
             shared.grow_file(end + short)?;
         }
@@ -121,7 +121,7 @@ impl Writer {
     ) -> Result<bool> {
         let page_size = shared.store.page_size;
         let catalog = self.catalog_bound(page_size, &self.newest.tables);
-        let counts = Counts { bytes: 0, nodes, values };
+        let counts = Counts { bytes: 0, nodes, values, longest: values };
         // Each may come to lie in a run of its own, which is given back one day.
         let needed = self.needed(page_size, &More { counts, catalog, runs: nodes })?;
         let reserve = self.reserve(shared)?;
@@ -132,6 +132,15 @@ impl Writer {
                 grown => grown.map(|()| true),
             },
         }
+    }
+
+    /// The free pages that are to stay when the end of the file is given back: all, and how many of them at that end.
+    /// What is committed then still has its room.
+    pub(crate) fn room_to_keep<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<(u64, u64)> {
+        let page_size = shared.store.page_size;
+        let catalog = self.catalog_bound(page_size, &self.newest.tables);
+        let needed = self.needed(page_size, &More { catalog, ..More::default() })?;
+        Ok((needed.pages + self.reserve(shared)?, needed.values))
     }
 
     /// Makes everything free that no checkpoint and no reader needs any more.
@@ -146,6 +155,19 @@ impl Writer {
             }
         }
     }
+}
+
+/// By how many pages more the file grows than it must, so that not every commit grows it: a share of what it has, or of
+/// the pages `needed`, but a small file does not double for it. None while the file is being made shorter.
+fn slack(space: &FreeSpace, needed: u64, page_size: PageSize) -> u64 {
+    /// The least, in pages.
+    const LEAST: u64 = 64;
+    if space.places_lowest() {
+        return 0;
+    }
+    let end = space.end();
+    let mebibyte = (1 << 20) >> page_size.shift();
+    (end / 64).max(needed / 4).max(mebibyte.min(end / 16)).max(LEAST)
 }
 
 /// The pages that are kept for removals in a file of `end` pages.

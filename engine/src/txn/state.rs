@@ -73,6 +73,8 @@ pub(crate) struct WriteState {
     pub(crate) unbounded: bool,
     /// A call failed half-way.
     pub(crate) failed: bool,
+    /// A call is under way; if that is so at the end, a panic came through it.
+    pub(super) within: bool,
     /// The newest commit: where this transaction starts from.
     pub(crate) base: Arc<Root>,
 }
@@ -98,6 +100,7 @@ impl WriteState {
             number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             unbounded: false,
             failed: false,
+            within: false,
         }
     }
 
@@ -170,7 +173,7 @@ impl WriteState {
         Walk::new(store, Some(&self.changes.pages))
     }
 
-    pub(super) fn set_root(&mut self, number: usize, root: TreeRoot) {
+    pub(crate) fn set_root(&mut self, number: usize, root: TreeRoot) {
         let table = &mut self.tables[number];
         (table.root, table.changed) = (Some(root), true);
     }

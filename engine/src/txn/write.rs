@@ -202,6 +202,11 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
         result
     }
 
+    /// Runs a step of the engine's own that, if it fails, fails the transaction.
+    pub(crate) fn attempt<R>(&self, step: impl FnOnce(&mut WriteState) -> Result<R>) -> Result<R> {
+        self.usable()?.attempt(step)
+    }
+
     /// The number of the commit that this transaction starts from.
     pub fn commit_number(&self) -> u64 {
         self.state.borrow().base.seq
@@ -223,9 +228,10 @@ impl WriteState {
         if self.failed {
             return Err(Error::TransactionFailed);
         }
-        // Set meanwhile, so that a panic fails the transaction too.
-        self.failed = true;
+        // Set meanwhile, so that a panic fails the transaction too, even if it is caught.
+        (self.failed, self.within) = (true, true);
         let result = step(self);
+        self.within = false;
         self.failed = result.is_err();
         result
     }
@@ -237,11 +243,13 @@ impl<S: PageSource> Drop for WriteTxn<'_, S> {
             return;
         }
         self.open = false;
-        if self.committing {
-            // A panic came through the commit: what the writer's state is now, nobody knows.
-            self.shared.poison(&Error::Internal("a commit was broken off by a panic"));
-        }
         let state = self.state.get_mut();
+        // A panic came through what changes the writer's state: what that is now, nobody knows.
+        if self.committing {
+            self.shared.poison(&Error::Internal("a commit was broken off by a panic"));
+        } else if state.within {
+            self.shared.poison(&Error::Internal("a change was broken off by a panic"));
+        }
         if let Err(error) = state.abort(&self.shared.store) {
             self.shared.poison(&error);
         }

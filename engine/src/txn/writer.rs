@@ -38,6 +38,8 @@ pub(crate) struct Counts {
     pub(crate) nodes: u64,
     /// Pages that those will take that are large values.
     pub(crate) values: u64,
+    /// At least as many pages as the longest of those takes.
+    pub(crate) longest: u64,
 }
 
 impl Counts {
@@ -46,7 +48,10 @@ impl Counts {
         self.bytes += bytes;
         match places {
             1 => self.nodes += 1,
-            places => self.values += places,
+            places => {
+                self.values += places;
+                self.longest = self.longest.max(places);
+            }
         }
     }
 
@@ -64,6 +69,7 @@ impl Counts {
             bytes: self.bytes.saturating_sub(other.bytes),
             nodes: self.nodes.saturating_sub(other.nodes),
             values: self.values.saturating_sub(other.values),
+            longest: self.longest,
         }
     }
 
@@ -73,6 +79,7 @@ impl Counts {
             bytes: self.bytes + other.bytes,
             nodes: self.nodes + other.nodes,
             values: self.values + other.values,
+            longest: self.longest.max(other.longest),
         }
     }
 }

@@ -19,6 +19,9 @@ pub(crate) const OPENED: &str = "opened";
 /// The database was closed: the newest commit's number.
 pub(crate) const CLOSED: &str = "closed";
 
+/// A compaction makes no more commits than this.
+pub(crate) const COMPACTION_MOST: u64 = 1000;
+
 /// One step of a run.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
@@ -36,6 +39,8 @@ pub(crate) enum Step {
     /// Commits the first changes; the second are made after a savepoint and rolled back.
     Rollback(Vec<Change>, Vec<Change>),
     Checkpoint,
+    /// Compacts the file in place, by commits that change nothing.
+    Compact,
     /// Begins to read; the reader stays until the database is closed, and then still sees what it saw.
     Hold,
     /// Closes and opens.
@@ -131,6 +136,7 @@ pub(crate) fn script_by_steps(commits: u64, seed: u64) -> Vec<Step> {
             4 => steps.push(Step::Wait(600)),
             5 => steps.push(Step::Reopen),
             6 => steps.push(Step::Background(60)),
+            7 => steps.push(Step::Compact),
             _ => {}
         }
     }
@@ -217,6 +223,16 @@ pub(crate) fn go_on<S: TestSource>(
                 changes.iter().try_for_each(|change| change.perform(&txn))?;
             }
             Step::Checkpoint => db.checkpoint()?,
+            Step::Compact => {
+                fs.mark(STARTED, newest + COMPACTION_MOST);
+                db.compact()?;
+                let now = db.read()?.commit_number();
+                assert!(now <= newest + COMPACTION_MOST, "{now} commits, {newest} before");
+                history.resize(now as usize + 1, history[newest as usize].clone());
+                fs.mark(STARTED, now);
+                fs.mark(ACKED, now);
+                tickets.clear();
+            }
             Step::Hold => readers.push(db.read_owned()?),
             Step::Reopen => {
                 checkpoints += db.stats().checkpoints;

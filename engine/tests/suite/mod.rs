@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod bulk;
+pub mod compact;
 pub mod cursors;
 pub mod limits;
 pub mod model;
@@ -133,6 +134,20 @@ macro_rules! suite {
                 an_old_reader_does_not_see_a_load
                 loads_into_a_database_in_memory
                 a_full_disk_ends_a_load
+            }
+            compact {
+                random_overwrites_for_ever
+                a_reader_pins_what_it_sees_and_no_more
+                the_end_of_the_file_is_given_back_without_closing
+                a_copy_has_all_and_no_more
+                copies_of_other_shapes
+                a_file_in_disorder_becomes_short
+                a_compact_file_stays_as_it_is
+                a_full_file_in_disorder_does_not_grow
+                large_values_move_to_the_front
+                a_stuck_reader_ends_a_compaction
+                compacting_other_databases
+                others_write_and_read_meanwhile
             }
             cursors {
                 a_cursor_moves_both_ways_and_turns_at_the_ends
