@@ -55,7 +55,7 @@ impl OwnPlaces {
     ///
     /// # Errors
     /// `Internal` if it is there already.
-    pub(super) fn add_newest(&mut self, run: Run) -> Result<()> {
+    pub(crate) fn add_newest(&mut self, run: Run) -> Result<()> {
         self.add(self.by_depth.len() - 1, run)
     }
 
