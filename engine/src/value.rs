@@ -22,7 +22,7 @@ use std::ops::{Deref, Range};
 /// whatever is changed later.
 pub struct Value<'t, S: PageSource + 't> {
     bytes: Bytes<'t, S>,
-    _alive: Alive<'t>,
+    alive: Alive<'t>,
 }
 
 enum Bytes<'t, S: PageSource + 't> {
@@ -35,8 +35,8 @@ enum Bytes<'t, S: PageSource + 't> {
 }
 
 impl<'t, S: PageSource> Value<'t, S> {
-    fn new(bytes: Bytes<'t, S>) -> Self {
-        Self { bytes, _alive: Alive::new() }
+    fn new<A: Access<'t, S>>(access: &A, bytes: Bytes<'t, S>) -> Self {
+        Self { bytes, alive: access.alive() }
     }
 
     /// The value of entry `index` of `leaf`, wherever it lies.
@@ -48,15 +48,19 @@ impl<'t, S: PageSource> Value<'t, S> {
             return Self::large(access, large);
         }
         let range = entry.value;
-        Self::in_leaf(leaf, range)
+        Self::in_leaf(access, leaf, range)
     }
 
     /// The value that lies at `range` of `leaf`.
-    pub(crate) fn in_leaf(leaf: Held<'t, S>, range: Range<usize>) -> Result<Self> {
+    pub(crate) fn in_leaf<A: Access<'t, S>>(
+        access: &A,
+        leaf: Held<'t, S>,
+        range: Range<usize>,
+    ) -> Result<Self> {
         if leaf.bytes().get(range.clone()).is_none() {
             return Err(damaged_node(&leaf.node(), OUTSIDE));
         }
-        Ok(Self::new(Bytes::Leaf(leaf, range)))
+        Ok(Self::new(access, Bytes::Leaf(leaf, range)))
     }
 
     /// A large value.
@@ -83,13 +87,13 @@ impl<'t, S: PageSource> Value<'t, S> {
             if image.bytes().len() as u64 != large.len {
                 return Err(Error::Internal("a large value is not as long as its leaf says"));
             }
-            return Ok(Self::new(Bytes::Image(image)));
+            return Ok(Self::new(access, Bytes::Image(image)));
         }
         let first = page.ok_or(Error::Internal("a large value is nowhere"))?;
         let store = access.store();
         let span =
             extent::read_span(&store.source, store.file_id, store.page_size, first, large.len, 0..large.len)?;
-        Ok(Self::new(Bytes::Span(span)))
+        Ok(Self::new(access, Bytes::Span(span)))
     }
 }
 
@@ -168,7 +172,7 @@ where
             Bytes::Span(span) => Bytes::Span(span.clone()),
             Bytes::Image(image) => Bytes::Image(image.clone()),
         };
-        Self::new(bytes)
+        Self { bytes, alive: self.alive.clone() }
     }
 }
 

@@ -30,6 +30,38 @@ static STEPS: LazyLock<Recorded> = LazyLock::new(|| {
     run
 });
 
+/// One of transactions larger than the delta that write over what they wrote: places are written several times before a
+/// checkpoint names them.
+static REWRITES: LazyLock<Recorded> = LazyLock::new(|| {
+    let rewrite = |n: u64, rounds: u64| {
+        let mut changes = vec![Change::put("commits", n.to_be_bytes(), needle(n).repeat(3))];
+        for round in 0..rounds {
+            let salt = (n * 16 + round) as u8;
+            changes.extend((0..500u64).map(|i| {
+                let key = (i * 7 * (1 + round % 2) % 500) as u16;
+                Change::put("t", key.to_be_bytes(), vec![salt ^ i as u8; 110 + (i % 7) as usize])
+            }));
+            changes.push(Change::put("t", "large", vec![salt; 66_000 + 1000 * round as usize]));
+            if round % 3 == 2 {
+                let range = (50u16.to_be_bytes().to_vec(), 400u16.to_be_bytes().to_vec());
+                changes.push(Change::RemoveRange("t", range.0, range.1));
+            }
+        }
+        changes
+    };
+    let mut steps = Vec::new();
+    for n in 1..=2 {
+        steps.push(Step::Abort(rewrite(n + 50, 4)));
+        steps.push(Step::Commit(rewrite(n, 4)));
+        steps.push(Step::Commit(vec![Change::put("t", "small", vec![n as u8; 100])]));
+        steps.push(Step::Rollback(rewrite(n + 20, 4), rewrite(n + 70, 5)));
+        if n == 2 {
+            steps.push(Step::Reopen);
+        }
+    }
+    record::<MemSource>(Setup::SMALL, &steps).unwrap()
+});
+
 /// Crashes a run at every entry and checks what opens under `S`; returns how many images there were.
 fn crash_everywhere<S: TestSource>(run: &Recorded, random: u64, single: u64) -> Result<u64, String> {
     let mut images = 0;
@@ -76,6 +108,37 @@ fn every_image_opens_under_mmap() {
 #[test]
 fn every_image_opens_under_the_pool() {
     every_image_opens::<bifold::pool::Source>();
+}
+
+#[test]
+fn every_image_of_transactions_that_use_their_own_places_again_opens() {
+    let run = &*REWRITES;
+    let mut times = BTreeMap::new();
+    let mut most = 0;
+    let mut commits = 0;
+    let files = Files::of(&run.ops);
+    for op in &run.ops {
+        match op {
+            Op::Mark { what: ACKED, .. } => {
+                commits += 1;
+                times.clear();
+            }
+            Op::Write { file, offset, .. } if files.which(*file) == Some(Which::Db) && *offset >= HEAD => {
+                let times = times.entry(*offset).or_insert(0);
+                *times += 1;
+                most = most.max(*times);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(commits, 6);
+    assert!(most >= 4, "a place was written {most} times in one transaction");
+    let images = crash_everywhere::<MemSource>(run, 1, 0).unwrap_or_else(|what| panic!("{what}"));
+    assert!(images > 300, "{images} images");
+    #[cfg(feature = "mmap")]
+    crash_everywhere::<bifold::mmap::Source>(run, 1, 0).unwrap_or_else(|what| panic!("mmap: {what}"));
+    #[cfg(feature = "buffer-pool")]
+    crash_everywhere::<bifold::pool::Source>(run, 1, 0).unwrap_or_else(|what| panic!("pool: {what}"));
 }
 
 /// The writes to one of a run's files: position, offset, length.

@@ -14,7 +14,9 @@ pub(crate) fn write_pages<S: PageSource>(store: &Store<S>, writes: &[PageWrite<'
     let bytes: usize = writes.iter().map(|write| write.bytes.len()).sum();
     // SAFETY: every place comes from `FreeSpace`, which hands a page out only if it was never in use, or was born at
     // checkpoint A and dropped at B with B durable and no live snapshot between; so no snapshot's walk can come to it,
-    // and views, pins and spans live within walks and snapshots. What has been handed out is not handed out again.
+    // and views, pins and spans live within walks and snapshots. What has been handed out is not handed out again, but
+    // for what the open transaction itself wrote there and dropped or undid again: that is given back while no guard or
+    // cursor of it is alive, or after a time at which none was (`txn::reuse`), and between its calls it has no walk.
     unsafe { store.source.write(writes)? };
     store.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     Ok(())

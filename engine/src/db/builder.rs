@@ -18,6 +18,7 @@ use crate::open::{
 };
 use crate::root::{Root, TableMap, TableState, TreeRoot};
 use crate::snapshot::Registry;
+use crate::tree::access::Guards;
 use crate::txn::writer::Writer;
 use crate::wal::SyncMethod;
 use crate::walk::{Store, Walk};
@@ -291,6 +292,7 @@ impl<S: PageSource> Builder<S> {
             },
             mode,
             counters: Counters::default(),
+            guards: Guards::default(),
             poison: OnceLock::new(),
         };
         recover::run(&shared, &meta, &log_path(&shared.path))?;

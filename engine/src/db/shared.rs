@@ -11,6 +11,7 @@ use crate::group::Group;
 use crate::open::log_path;
 use crate::root::Root;
 use crate::snapshot::Registry;
+use crate::tree::access::Guards;
 use crate::txn::writer::Writer;
 use crate::wal::SyncMethod;
 use crate::walk::Store;
@@ -72,6 +73,8 @@ pub(crate) struct Shared<S> {
     pub(crate) limits: Limits,
     pub(crate) mode: Mode,
     pub(crate) counters: Counters,
+    /// Guards and cursors of the open write transaction.
+    pub(crate) guards: Guards,
     /// Why nothing more may be written.
     pub(crate) poison: OnceLock<Arc<Error>>,
 }

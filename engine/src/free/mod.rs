@@ -31,6 +31,7 @@ mod withheld;
 #[cfg(test)]
 mod model_tests;
 
+pub(crate) use page_set::PageSet;
 pub(crate) use record::{Fault, Subtree, decode};
 pub(crate) use replay::{Map, Replay};
 pub(crate) use runs::Run;

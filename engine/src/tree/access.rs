@@ -8,8 +8,9 @@ use crate::error::Result;
 use crate::root::TreeRoot;
 use crate::walk::{Store, Walk};
 use bifold_page_source::PageSource;
+use crossbeam_utils::CachePadded;
 use std::fmt;
-use std::marker::PhantomData;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The way from a cursor to its transaction. Private, so that cursors and scans are made by transactions alone.
 pub(crate) trait Access<'t, S: PageSource + 't> {
@@ -28,24 +29,65 @@ pub(crate) trait Access<'t, S: PageSource + 't> {
     /// A number that differs from what it was whenever entries may have moved or references may have become stale
     /// since. Constant in a read transaction.
     fn version(&self) -> u64;
+
+    /// The part of a new guard or cursor that says how long it lives. A read transaction has its snapshot and counts
+    /// none. Not to be asked for within [`with`](Self::with).
+    #[inline]
+    fn alive(&self) -> Alive<'t> {
+        Alive(None)
+    }
 }
 
-/// Part of every guard and cursor: what `'t` borrows is in use until it is dropped.
+/// How many guards and cursors of the open write transaction are alive. They may be dropped by other threads.
+///
+/// One that is forgotten (`mem::forget`) stays counted until the next write transaction begins.
+#[derive(Debug, Default)]
+pub(crate) struct Guards(CachePadded<AtomicUsize>);
+
+impl Guards {
+    /// Whether one is alive. If not, whatever was read through those before has been read.
+    #[inline]
+    pub(crate) fn any(&self) -> bool {
+        // Acquire, after the release of each drop.
+        self.0.load(Ordering::Acquire) > 0
+    }
+
+    /// Counts one more.
+    #[inline]
+    pub(crate) fn count(&self) -> Alive<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Alive(Some(self))
+    }
+
+    /// A write transaction begins: all that were counted for the one before are dropped or forgotten.
+    pub(crate) fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Part of every guard and cursor: what `'t` borrows is in use until it is dropped, and a write transaction counts it.
 ///
 /// A guard of the mapping is a plain reference, which the borrow checker would let go of after its last use, and one
 /// of the pool is not; so a guard left in scope at a commit would compile under one backend only.
-#[derive(Clone)]
-pub(crate) struct Alive<'t>(PhantomData<&'t ()>);
+pub(crate) struct Alive<'t>(Option<&'t Guards>);
 
-impl Alive<'_> {
-    pub(crate) const fn new() -> Self {
-        Self(PhantomData)
+impl Clone for Alive<'_> {
+    #[inline]
+    fn clone(&self) -> Self {
+        match self.0 {
+            Some(guards) => guards.count(),
+            None => Self(None),
+        }
     }
 }
 
 impl Drop for Alive<'_> {
     #[inline]
-    fn drop(&mut self) {}
+    fn drop(&mut self) {
+        if let Some(guards) = self.0 {
+            guards.0.fetch_sub(1, Ordering::Release);
+        }
+    }
 }
 
 /// A tree as one snapshot shows it.
@@ -94,5 +136,27 @@ impl<'t, S: PageSource> Access<'t, S> for ReadAccess<'t, S> {
     #[inline]
     fn version(&self) -> u64 {
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guards_are_counted_and_so_are_their_copies() {
+        let guards = Guards::default();
+        assert!(!guards.any());
+        let first = guards.count();
+        let copy = first.clone();
+        drop(first);
+        assert!(guards.any(), "the copy is alive");
+        std::thread::scope(|scope| scope.spawn(move || drop(copy)).join()).unwrap();
+        assert!(!guards.any());
+        drop(Alive(None).clone());
+        std::mem::forget(guards.count());
+        assert!(guards.any());
+        guards.reset();
+        assert!(!guards.any());
     }
 }

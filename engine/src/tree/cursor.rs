@@ -31,7 +31,8 @@ pub struct Cursor<'t, S: PageSource + 't, A> {
 impl<'t, S: PageSource, A: Access<'t, S>> Cursor<'t, S, A> {
     /// A fresh cursor.
     pub(crate) fn new(access: A) -> Self {
-        Self { access, position: Position::new(), large: None }
+        let position = Position::new(&access);
+        Self { access, position, large: None }
     }
 
     /// Moves to the next entry, key and value; `None` behind the last.
@@ -120,7 +121,7 @@ impl<'t, S: PageSource, A: Access<'t, S>> Cursor<'t, S, A> {
         let value = if current.has_word {
             Value::large(&self.access, Large::parse(&current.leaf.node(), current.index)?)?
         } else {
-            Value::in_leaf(current.leaf.clone(), current.range)?
+            Value::in_leaf(&self.access, current.leaf.clone(), current.range)?
         };
         Ok(Some(value))
     }

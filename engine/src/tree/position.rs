@@ -84,7 +84,7 @@ pub(crate) struct Position<'t, S: PageSource> {
 
 impl<'t, S: PageSource> Position<'t, S> {
     /// A position that stands nowhere yet.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new<A: Access<'t, S>>(access: &A) -> Self {
         Self {
             path: Vec::new(),
             leaf: None,
@@ -100,7 +100,7 @@ impl<'t, S: PageSource> Position<'t, S> {
             version: 0,
             failed: None,
             ahead: ReadAhead::new(),
-            _alive: Alive::new(),
+            _alive: access.alive(),
         }
     }
 

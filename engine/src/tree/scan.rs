@@ -39,7 +39,7 @@ struct Entries<'t, S: PageSource + 't, A> {
 impl<'t, S: PageSource, A: Access<'t, S>> Scan<'t, S, A> {
     /// The entries between two bounds; none if they are the wrong way round.
     pub(crate) fn new(access: A, lower: Bound<Vec<u8>>, upper: Bound<Vec<u8>>) -> Self {
-        let (front, back) = (Position::new(), Position::new());
+        let (front, back) = (Position::new(&access), Position::new(&access));
         Self { range: Entries { access, lower, upper, front, back, done: false } }
     }
 
@@ -93,7 +93,7 @@ impl<'t, S: PageSource, A: Access<'t, S>> Entries<'t, S, A> {
             Large::parse(&current.leaf.node(), current.index)
                 .and_then(|large| Value::large(&self.access, large))
         } else {
-            Value::in_leaf(current.leaf.clone(), current.range)
+            Value::in_leaf(&self.access, current.leaf.clone(), current.range)
         };
         let item = value.map(|value| (current.key.to_vec(), value));
         self.done |= item.is_err();

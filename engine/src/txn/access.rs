@@ -5,7 +5,7 @@ use super::state::WriteState;
 use crate::db::shared::Shared;
 use crate::error::{Error, Result};
 use crate::root::TreeRoot;
-use crate::tree::access::Access;
+use crate::tree::access::{Access, Alive};
 use crate::walk::{Store, Walk};
 use bifold_page_source::PageSource;
 use std::cell::RefCell;
@@ -50,5 +50,13 @@ impl<'t, S: PageSource> Access<'t, S> for WriteAccess<'t, S> {
 
     fn version(&self) -> u64 {
         self.state.borrow().changes.version
+    }
+
+    fn alive(&self) -> Alive<'t> {
+        let guards = &self.shared.guards;
+        if !guards.any() {
+            self.state.borrow_mut().note_quiet();
+        }
+        guards.count()
     }
 }

@@ -11,7 +11,7 @@ use super::state::{EARLY_VALUE, VALUE_MAX, WriteState};
 use crate::db::shared::Shared;
 use crate::error::{Error, Result};
 use crate::node::{inline_max, key_max};
-use crate::tree::access::Alive;
+use crate::tree::access::{Access, Alive};
 use crate::tree::bulk::Builder;
 use crate::value::Large;
 use crate::word::Word;
@@ -105,7 +105,7 @@ impl<'t, S: PageSource> BulkLoad<'t, S> {
             len: 0,
             stage: Stage::Small(Staged::default()),
             pages: BulkPages::new(access.shared.store.page_size.bytes()),
-            _alive: Alive::new(),
+            _alive: access.alive(),
         };
         load.check_usable()?;
         Ok(load)

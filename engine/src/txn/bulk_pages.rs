@@ -206,8 +206,8 @@ impl<S: PageSource> BulkWrite<'_, S> {
             runs[whole] = Run::new(runs[whole].start, runs[whole].len - left.len);
             self.state.writer.space()?.give_back(left)?;
         }
-        self.state.early.extend(runs.drain(..).filter(|run| run.len > 0));
-        Ok(())
+        let mut left = runs.drain(..).filter(|run| run.len > 0);
+        left.try_for_each(|run| self.state.early.add_newest(run))
     }
 }
 

@@ -242,7 +242,7 @@ impl WriteState {
 
     /// What the transaction leaves to be noted once it is committed.
     fn take_leavings(&mut self, seq: u64, dropped: Vec<Dropped>) -> Leavings {
-        let early = std::mem::take(&mut self.early);
+        let early = self.early.take();
         Leavings { seq, dropped, early, undone: std::mem::take(&mut self.undone) }
     }
 
@@ -257,7 +257,7 @@ impl WriteState {
         let finished = shared.finish_job(&mut self.writer, Some(&mut open));
         let begun = finished.map_err(Failure::Refused).and_then(|()| {
             let root = self.next_root(seq, &open.changed);
-            let unnoted = open.dropped.len() + self.early.len();
+            let unnoted = open.dropped.len() + self.early.runs() as usize;
             let (catalog, tables) = (root.catalog, root.tables.clone());
             let candidate = Candidate { seq, catalog, tables, unnoted };
             shared.begin_candidate(&mut self.writer, candidate)?;

@@ -10,6 +10,7 @@ pub(crate) mod pages;
 pub(crate) mod read;
 pub(crate) mod reader;
 pub(crate) mod reserve;
+pub(crate) mod reuse;
 pub(crate) mod spill;
 pub(crate) mod state;
 pub(crate) mod table;

@@ -39,11 +39,11 @@ impl<'t, S: PageSource> ValueReader<'t, S> {
             let large = Large::parse(&node, index)?;
             if let Some(first) = access.with(|walk| walk.on_file(large.word))? {
                 let from = From::Extent { store: access.store(), first, window: None };
-                return Ok(Self { from, len: large.len, at: 0, _alive: Alive::new() });
+                return Ok(Self { from, len: large.len, at: 0, _alive: access.alive() });
             }
         }
         let value = Value::of_entry(access, leaf, index)?;
-        Ok(Self { len: value.len() as u64, from: From::Value(value), at: 0, _alive: Alive::new() })
+        Ok(Self { len: value.len() as u64, from: From::Value(value), at: 0, _alive: access.alive() })
     }
 
     /// The value's length in bytes.

@@ -193,7 +193,7 @@ impl WriteState {
             more.counts.add(0, self.writer.descriptors.places(id));
         }
         more.catalog = self.catalog_pages(shared);
-        more.runs = (self.changes.dropped.len() + self.early.len() + self.undone.len()) as u64;
+        more.runs = (self.changes.dropped.len() + self.undone.len()) as u64 + self.early.runs();
         let writer = &mut self.writer;
         let needed = writer.needed(page_size, &more)?;
         let kept = writer.reserve(shared)?;
@@ -236,8 +236,14 @@ impl WriteState {
     /// Frees what can be freed without this transaction's end; whether anything was.
     pub(super) fn make_room<S: PageSource>(&mut self, shared: &Shared<S>) -> Result<bool> {
         let before = self.writer.space()?.free_pages();
+        self.reclaim(shared)?;
         self.writer.sweep_retired(&shared.store.slab, &shared.registry, true)?;
         self.writer.release_all(shared)?;
+        let space = self.writer.space()?;
+        if space.free_pages() > before {
+            return Ok(true);
+        }
+        self.reclaim_beyond(shared, 0)?;
         let space = self.writer.space()?;
         if space.free_pages() > before {
             return Ok(true);

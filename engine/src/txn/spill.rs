@@ -6,6 +6,8 @@
 //! abort leaves nothing behind. A transaction that has spilled commits by a checkpoint.
 //!
 //! Savepoints go on to work: what was made after one is written to runs of its own, which a rollback gives back.
+//!
+//! What an earlier spill wrote and the transaction has dropped since makes room for the next: see [`super::reuse`].
 #![forbid(unsafe_code)]
 
 use super::pages::TxnPages;
@@ -96,6 +98,7 @@ impl WriteState {
         if self.writer.delta_bytes() > 0 || self.writer.under_way.is_some() {
             self.checkpoint_beneath(shared)?;
         }
+        self.reclaim(shared)?;
         let Self { changes, tables, savepoints, .. } = self;
         let mut open = OpenTxn { changes, tables, savepoints };
         let roots: Vec<TreeRoot> = open.roots().map(|root| *root).collect();
@@ -131,14 +134,9 @@ impl WriteState {
     fn write_own<S: PageSource>(&mut self, shared: &Shared<S>, layout: &Layout) -> Result<Homes> {
         let (mut groups, values) = self.with_room(shared, |state| state.take_groups(shared, layout))?;
         let written = self.write_groups(shared, layout, &mut groups, &values);
-        // Whatever became of it, they are the transaction's now: below the mark of the first savepoint that is younger.
+        // Whatever became of it, they are the transaction's now: as old as what was made first of what lies in them.
         for (depth, group) in groups.into_iter().enumerate() {
-            let at = self.savepoints.get(depth).map_or(self.early.len(), |savepoint| savepoint.early);
-            let count = group.runs.len();
-            self.early.splice(at..at, group.runs);
-            for savepoint in self.savepoints.iter_mut().skip(depth) {
-                savepoint.early += count;
-            }
+            group.runs.into_iter().try_for_each(|run| self.early.add(depth, run))?;
         }
         written
     }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::log_ops::{LogBuffer, LogMark};
+use super::reuse::{Looked, OwnPlaces};
 use super::writer::Writer;
 use crate::checkpoint::catalog;
 use crate::checkpoint::write_value_at;
@@ -44,9 +45,8 @@ pub(super) struct SavepointState {
     id: u64,
     /// Pages made before it.
     pub(super) made: u32,
-    dropped: usize,
-    /// Runs written before it, and spilled runs of pages made before it.
-    pub(super) early: usize,
+    /// Drops noted before it.
+    pub(super) dropped: usize,
     log: LogMark,
     pub(super) tables: Vec<OpenTable>,
     by_name: HashMap<Arc<str>, usize>,
@@ -60,10 +60,11 @@ pub(crate) struct WriteState {
     pub(crate) tables: Vec<OpenTable>,
     by_name: HashMap<Arc<str>, usize>,
     pub(crate) log: LogBuffer,
-    /// Extents written by this transaction.
-    pub(crate) early: Vec<Run>,
-    /// Those of them that a rollback has undone: in use until the transaction ends, as guards may show them.
+    /// What this transaction wrote to the file: extents and spilled pages.
+    pub(crate) early: OwnPlaces,
+    /// What a rollback has undone of it, and what bulk loads have taken that have not ended: guards may show it.
     pub(crate) undone: Vec<Run>,
+    pub(super) looked: Looked,
     pub(super) savepoints: Vec<SavepointState>,
     next_savepoint: u64,
     /// Which transaction of this process this is.
@@ -82,6 +83,7 @@ impl WriteState {
     /// A transaction on the newest commit.
     pub(crate) fn new<S: PageSource>(shared: &Shared<S>, mut writer: Box<Writer>) -> Self {
         let max = if shared.mode == Mode::Ephemeral { 0 } else { shared.limits.log_bytes as usize };
+        shared.guards.reset();
         let changes = Changes::new(writer.newest.base, std::mem::take(&mut writer.spare_pages));
         Self {
             base: Arc::clone(&writer.newest),
@@ -90,8 +92,9 @@ impl WriteState {
             tables: Vec::new(),
             by_name: HashMap::new(),
             log: LogBuffer::new(max),
-            early: Vec::new(),
+            early: OwnPlaces::default(),
             undone: Vec::new(),
+            looked: Looked::default(),
             savepoints: Vec::new(),
             next_savepoint: 0,
             number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
@@ -227,8 +230,9 @@ impl WriteState {
     /// Writes a large value to a free extent at once.
     fn write_early<S: PageSource>(&mut self, shared: &Shared<S>, value: &[u8]) -> Result<PageRef> {
         let (header, data) = crate::extent::pages_for(value.len() as u64, shared.store.page_size);
+        self.reclaim(shared)?;
         let run = self.with_room(shared, |state| state.take_extent(shared, header + data))?;
-        self.early.push(run);
+        self.early.add_newest(run)?;
         let first = PageId::new(run.start).ok_or(Error::Internal("a place beyond the largest page"))?;
         write_value_at(shared, first, self.changes.birth, value).inspect_err(|error| shared.poison(error))
     }
@@ -285,11 +289,11 @@ impl WriteState {
         self.next_savepoint += 1;
         let made = self.changes.pages.mark();
         self.changes.pages.freeze(made);
+        self.early.push_savepoint();
         self.savepoints.push(SavepointState {
             id,
             made,
             dropped: self.changes.dropped.len(),
-            early: self.early.len(),
             log: self.log.mark(),
             tables: self.tables.clone(),
             by_name: self.by_name.clone(),
@@ -306,7 +310,8 @@ impl WriteState {
         self.changes.pages.freeze(state.made);
         self.changes.dropped.truncate(state.dropped);
         self.changes.version += 1;
-        self.undone.extend(self.early.drain(state.early..));
+        self.looked.truncate(state.dropped);
+        self.undone.extend(self.early.rollback(at + 1));
         self.log.rollback(state.log);
         let opened_since = self.tables.drain(state.tables.len()..);
         let stale = opened_since.map(|t| OpenTable { root: None, changed: false, stale: true, ..t });
@@ -320,7 +325,7 @@ impl WriteState {
         self.changes.pages.freeze(0);
         self.changes.pages.rollback(&mut self.writer.descriptors.ids, &store.slab, 0);
         self.writer.spare_pages = std::mem::take(&mut self.changes.pages);
-        let runs = std::mem::take(&mut self.early).into_iter().chain(std::mem::take(&mut self.undone));
+        let runs = self.early.take().into_iter().chain(std::mem::take(&mut self.undone));
         for run in runs {
             self.writer.space()?.give_back(run)?;
         }

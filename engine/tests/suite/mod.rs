@@ -10,6 +10,7 @@ pub mod cursors;
 pub mod limits;
 pub mod model;
 pub mod opening;
+pub mod reuse;
 pub mod savepoints;
 pub mod snapshots;
 pub mod tables;
@@ -181,6 +182,20 @@ macro_rules! suite {
                 reopening_keeps_everything
                 on_a_disk
                 a_read_transaction_may_outlive_the_handle
+            }
+            reuse {
+                rewriting_for_ever_does_not_grow_the_file
+                values_taken_while_rewriting_hold_nothing_back
+                an_abort_after_rewriting_leaves_nothing
+                rewriting_after_a_savepoint
+                many_savepoints_while_rewriting
+                guards_keep_what_they_show
+                guards_keep_what_a_rollback_undid
+                a_forgotten_guard_holds_back_until_the_end
+                cleared_and_filled_again_and_again
+                large_values_replaced_in_one_transaction
+                large_values_rolled_back_again_and_again
+                random_transactions_larger_than_the_delta
             }
             savepoints {
                 a_savepoint_brings_everything_back

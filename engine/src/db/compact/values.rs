@@ -142,7 +142,7 @@ impl<S: PageSource> Db<S> {
         state.insert_extent(store, number, &far.key, to, (far.len, *birth))?;
         let at = state.undone.iter().position(|undone| undone == run);
         state.undone.swap_remove(at.ok_or(Error::Internal("a value's place was lost"))?);
-        state.early.push(*run);
+        state.early.add_newest(*run)?;
         Ok(true)
     }
 }
