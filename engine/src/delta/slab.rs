@@ -17,6 +17,8 @@
 
 use super::{EpochGuard, Image};
 use bifold_page_source::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use bifold_page_source::{prefetch_held_at, prefetch_viewed_at};
+use crossbeam_utils::CachePadded;
 use std::fmt;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
@@ -38,17 +40,54 @@ pub(crate) enum Entry<'g> {
     Missing,
 }
 
-/// One descriptor.
+/// One descriptor. Two share a cache line, and none lies in two.
+#[repr(align(32))]
 struct Slot {
     /// From [`Arc::into_raw`], owning one count; null if there is none.
     image: AtomicPtr<Image>,
     /// Zero if there is none.
     home: AtomicU64,
+    /// Where the bytes of the image are, or of one that was here: to be asked for before the image itself is there to
+    /// tell, and never followed.
+    bytes: AtomicPtr<u8>,
+    /// How many they are.
+    len: AtomicU64,
 }
 
 impl Slot {
     fn new() -> Self {
-        Self { image: AtomicPtr::new(ptr::null_mut()), home: AtomicU64::new(0) }
+        Self {
+            image: AtomicPtr::new(ptr::null_mut()),
+            home: AtomicU64::new(0),
+            bytes: AtomicPtr::new(ptr::null_mut()),
+            len: AtomicU64::new(0),
+        }
+    }
+}
+
+/// What is in the table. Written by the writer alone, beside readers of the table, whose lines it is not to share.
+#[derive(Debug)]
+struct Totals {
+    images: AtomicU64,
+    image_bytes: AtomicU64,
+}
+
+impl Totals {
+    /// *Writer*: counts an image that has come.
+    fn add(&self, image: &Image) {
+        Self::set(&self.images, |images| images.wrapping_add(1));
+        Self::set(&self.image_bytes, |bytes| bytes.wrapping_add(image.size_bytes()));
+    }
+
+    /// *Writer*: counts an image that has gone.
+    fn subtract(&self, image: &Image) {
+        Self::set(&self.images, |images| images.wrapping_sub(1));
+        Self::set(&self.image_bytes, |bytes| bytes.wrapping_sub(image.size_bytes()));
+    }
+
+    /// There is one writer: nothing is lost between the load and the store.
+    fn set(count: &AtomicU64, change: impl Fn(u64) -> u64) {
+        count.store(change(count.load(Ordering::Relaxed)), Ordering::Relaxed);
     }
 }
 
@@ -56,8 +95,7 @@ impl Slot {
 /// which holds the engine's writer lock.
 pub(crate) struct Slab {
     chunks: [OnceLock<Box<[Slot]>>; CHUNKS],
-    images: AtomicU64,
-    image_bytes: AtomicU64,
+    totals: CachePadded<Totals>,
 }
 
 impl Slab {
@@ -65,8 +103,7 @@ impl Slab {
     pub(crate) fn new() -> Self {
         Self {
             chunks: [const { OnceLock::new() }; CHUNKS],
-            images: AtomicU64::new(0),
-            image_bytes: AtomicU64::new(0),
+            totals: CachePadded::new(Totals { images: AtomicU64::new(0), image_bytes: AtomicU64::new(0) }),
         }
     }
 
@@ -95,6 +132,22 @@ impl Slab {
         }
     }
 
+    /// Asks the processor for what a look at the image of `id` will read, as if it were a branch.
+    #[inline]
+    pub(crate) fn prefetch_viewed(&self, id: u32) {
+        if let Some(slot) = self.slot(id) {
+            prefetch_viewed_at(slot.bytes.load(Ordering::Relaxed));
+        }
+    }
+
+    /// Asks the processor for what a search of the image of `id` will read, as if it were a leaf.
+    #[inline]
+    pub(crate) fn prefetch_held(&self, id: u32) {
+        if let Some(slot) = self.slot(id) {
+            prefetch_held_at(slot.bytes.load(Ordering::Relaxed), slot.len.load(Ordering::Relaxed) as usize);
+        }
+    }
+
     /// The home of descriptor `id`, or 0. Needs no guard, as it shows nothing that could be freed. Wait-free.
     #[inline]
     pub(crate) fn home(&self, id: u32) -> u64 {
@@ -120,12 +173,12 @@ impl Slab {
 
     /// Images in the table, whether or not their pages have a home as well.
     pub(crate) fn images(&self) -> u64 {
-        self.images.load(Ordering::Relaxed)
+        self.totals.images.load(Ordering::Relaxed)
     }
 
     /// Their heap memory in bytes. Images taken out count no longer, even if a walk or a pin still keeps them.
     pub(crate) fn image_bytes(&self) -> u64 {
-        self.image_bytes.load(Ordering::Relaxed)
+        self.totals.image_bytes.load(Ordering::Relaxed)
     }
 
     /// *Writer*: gives descriptor `id` its image, in place of the one it had. Not before the id is published in a
@@ -170,8 +223,9 @@ impl Slab {
     fn replace(&self, slot: &Slot, new: Option<Arc<Image>>) {
         let guard = EpochGuard::enter();
         let new = new.map_or(ptr::null_mut(), |image| {
-            self.images.fetch_add(1, Ordering::Relaxed);
-            self.image_bytes.fetch_add(image.size_bytes(), Ordering::Relaxed);
+            self.totals.add(&image);
+            slot.bytes.store(image.bytes().as_ptr().cast_mut(), Ordering::Relaxed);
+            slot.len.store(image.bytes().len() as u64, Ordering::Relaxed);
             Arc::into_raw(image).cast_mut()
         });
         // Release, so that a reader of the pointer sees the image whole, and a reader of the null sees the home.
@@ -182,8 +236,7 @@ impl Slab {
         // SAFETY: every pointer in a slot comes from `Arc::into_raw` above and owns a count. The swap took it out, so
         // that count is taken back once, here; it goes to the epoch, and is never dropped at once.
         let old = unsafe { Arc::from_raw(old) };
-        self.images.fetch_sub(1, Ordering::Relaxed);
-        self.image_bytes.fetch_sub(old.size_bytes(), Ordering::Relaxed);
+        self.totals.subtract(&old);
         guard.retire(old);
     }
 
