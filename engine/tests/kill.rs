@@ -305,8 +305,8 @@ fn kills<S: TestSource>(test: &str, write: fn(&Path), ahead: u64) {
             Ok(None) => Ok(0),
             Err(what) => Err(what),
         };
-        let number =
-            number.unwrap_or_else(|what| panic!("{}, round {round}, {when:?}, {reported:?}: {what}", S::NAME));
+        let number = number
+            .unwrap_or_else(|what| panic!("{}, round {round}, {when:?}, {reported:?}: {what}", S::NAME));
         // What is in the files after a kill stays there.
         kept = number;
         history.truncate(number as usize + 1);

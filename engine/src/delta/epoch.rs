@@ -18,9 +18,9 @@ impl EpochGuard {
         Self(crossbeam_epoch::pin())
     }
 
-    /// Drops `garbage`, on whatever thread, once every guard that exists now is gone.
-    pub(crate) fn retire(&self, garbage: impl Send + 'static) {
-        self.0.defer(move || drop(garbage));
+    /// Calls `f`, on whatever thread, once every guard that exists now is gone.
+    pub(crate) fn retire(&self, f: impl FnOnce() + Send + 'static) {
+        self.0.defer(f);
     }
 
     /// Hands what this thread has retired to everybody, and frees some of what is due. To be called after a batch

@@ -75,6 +75,31 @@ impl Image {
         self.words.iter().map(|word| AtomicU64::new(word.load(Ordering::Acquire))).collect()
     }
 
+    /// Makes this a copy of `other`, which is as long. Nothing of what it was is left, but for its memory.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.restart(&other.bytes);
+        if other.words.is_empty() {
+            // A leaf has no use for a branch's memory.
+            self.words = Vec::new();
+        } else {
+            self.words.extend(other.words.iter().map(|word| AtomicU64::new(word.load(Ordering::Acquire))));
+        }
+        self.replaces = other.replaces;
+    }
+
+    /// Makes this an image of `bytes`, which are as many as it has, that refers to nothing. Nothing of what it was is
+    /// left, but for its memory.
+    pub(crate) fn restart(&mut self, bytes: &[u8]) {
+        self.bytes.copy_from_slice(bytes);
+        self.words.clear();
+        self.replaces = None;
+    }
+
+    /// Whether there is memory for words.
+    pub(crate) fn has_room_for_words(&self) -> bool {
+        self.words.capacity() > 0
+    }
+
     /// Bytes and words, to change both.
     #[inline]
     pub(crate) fn parts_mut(&mut self) -> (&mut [u8], &mut Vec<AtomicU64>) {

@@ -7,7 +7,9 @@
 mod epoch;
 mod image;
 mod slab;
+mod spares;
 
 pub(crate) use epoch::EpochGuard;
 pub(crate) use image::Image;
 pub(crate) use slab::{Entry, Slab, SlabWriter};
+use spares::{Spares, Stock};

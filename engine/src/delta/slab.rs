@@ -15,7 +15,7 @@
 //! caller sees to. Were that broken, a reader could meet another page or [`Entry::Missing`], and still no freed memory.
 #![expect(unsafe_code, reason = "readers follow shared pointers without a lock; the epoch keeps them valid")]
 
-use super::{EpochGuard, Image};
+use super::{EpochGuard, Image, Spares, Stock};
 use bifold_page_source::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use bifold_page_source::{prefetch_held_at, prefetch_viewed_at};
 use crossbeam_utils::CachePadded;
@@ -65,45 +65,35 @@ impl Slot {
     }
 }
 
-/// What is in the table. Written by the writer alone, beside readers of the table, whose lines it is not to share.
+/// What is in the table: counted at every commit, beside readers of the table, whose lines it is not to share.
 #[derive(Debug)]
 struct Totals {
     images: AtomicU64,
     image_bytes: AtomicU64,
 }
 
-impl Totals {
-    /// *Writer*: counts an image that has come.
-    fn add(&self, image: &Image) {
-        Self::set(&self.images, |images| images.wrapping_add(1));
-        Self::set(&self.image_bytes, |bytes| bytes.wrapping_add(image.size_bytes()));
-    }
-
-    /// *Writer*: counts an image that has gone.
-    fn subtract(&self, image: &Image) {
-        Self::set(&self.images, |images| images.wrapping_sub(1));
-        Self::set(&self.image_bytes, |bytes| bytes.wrapping_sub(image.size_bytes()));
-    }
-
-    /// There is one writer: nothing is lost between the load and the store.
-    fn set(count: &AtomicU64, change: impl Fn(u64) -> u64) {
-        count.store(change(count.load(Ordering::Relaxed)), Ordering::Relaxed);
-    }
-}
-
-/// The table. Reading takes `&self` on any thread; the methods marked *writer* are called by one thread at a time,
-/// which holds the engine's writer lock.
+/// The table. Reading takes `&self` on any thread; the methods marked *writer* are called, for each id, by one thread at
+/// a time: whoever holds the engine's writer lock, or the checkpoint whose page it is.
 pub(crate) struct Slab {
     chunks: [OnceLock<Box<[Slot]>>; CHUNKS],
     totals: CachePadded<Totals>,
+    spares: CachePadded<Spares>,
 }
 
 impl Slab {
-    /// An empty table; allocates nothing.
+    /// An empty table that keeps no images for later.
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
+        Self::with_spares(0, 0)
+    }
+
+    /// An empty table. Images of `page_len` bytes that nobody sees any more are kept for the writer's next ones, at most
+    /// `bound` bytes of them; [`image_bytes`](Self::image_bytes) does not count them.
+    pub(crate) fn with_spares(page_len: usize, bound: u64) -> Self {
         Self {
             chunks: [const { OnceLock::new() }; CHUNKS],
             totals: CachePadded::new(Totals { images: AtomicU64::new(0), image_bytes: AtomicU64::new(0) }),
+            spares: CachePadded::new(Spares::new(page_len, bound)),
         }
     }
 
@@ -181,6 +171,12 @@ impl Slab {
         self.totals.image_bytes.load(Ordering::Relaxed)
     }
 
+    /// Bytes of the images that are kept for later.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn spare_bytes(&self) -> u64 {
+        self.spares.bytes()
+    }
+
     /// *Writer*: gives descriptor `id` its image, in place of the one it had. Not before the id is published in a
     /// root or in a published page's word does any reader come here.
     pub(crate) fn publish(&self, id: u32, image: Arc<Image>) {
@@ -202,6 +198,12 @@ impl Slab {
         self.replace(slot, None);
     }
 
+    /// Lets go of images taken out that wait for more to leave with them. To be called after a batch of retirements.
+    pub(crate) fn flush(&self) {
+        self.spares.flush(&EpochGuard::enter());
+    }
+
+    #[inline]
     fn slot(&self, id: u32) -> Option<&Slot> {
         let (chunk, offset) = place(id);
         self.chunks[chunk].get()?.get(offset)
@@ -223,7 +225,8 @@ impl Slab {
     fn replace(&self, slot: &Slot, new: Option<Arc<Image>>) {
         let guard = EpochGuard::enter();
         let new = new.map_or(ptr::null_mut(), |image| {
-            self.totals.add(&image);
+            self.totals.images.fetch_add(1, Ordering::Relaxed);
+            self.totals.image_bytes.fetch_add(image.size_bytes(), Ordering::Relaxed);
             slot.bytes.store(image.bytes().as_ptr().cast_mut(), Ordering::Relaxed);
             slot.len.store(image.bytes().len() as u64, Ordering::Relaxed);
             Arc::into_raw(image).cast_mut()
@@ -236,8 +239,9 @@ impl Slab {
         // SAFETY: every pointer in a slot comes from `Arc::into_raw` above and owns a count. The swap took it out, so
         // that count is taken back once, here; it goes to the epoch, and is never dropped at once.
         let old = unsafe { Arc::from_raw(old) };
-        self.totals.subtract(&old);
-        guard.retire(old);
+        self.totals.images.fetch_sub(1, Ordering::Relaxed);
+        self.totals.image_bytes.fetch_sub(old.size_bytes(), Ordering::Relaxed);
+        self.spares.leave(old, &guard);
     }
 
     /// Empties `id` for its next life.
@@ -256,7 +260,7 @@ impl Drop for Slab {
         for slot in self.chunks.iter().filter_map(OnceLock::get).flatten() {
             self.replace(slot, None);
         }
-        EpochGuard::enter().flush();
+        self.flush();
     }
 }
 
@@ -278,6 +282,7 @@ pub(crate) struct SlabWriter {
     used: Vec<u64>,
     /// The lowest id never handed out, or 2^32.
     next: u64,
+    stock: Stock,
 }
 
 impl SlabWriter {
@@ -302,6 +307,16 @@ impl SlabWriter {
         }
         self.used[word] |= 1 << (id % 64);
         Some(id)
+    }
+
+    /// A copy of `image` that nobody else has.
+    pub(crate) fn copy_of(&mut self, slab: &Slab, image: &Image) -> Arc<Image> {
+        self.stock.copy_of(&slab.spares, image)
+    }
+
+    /// An image of `bytes` that refers to nothing, and that nobody else has. Whether words will be added is a hint.
+    pub(crate) fn image_of(&mut self, slab: &Slab, bytes: &[u8], with_words: bool) -> Arc<Image> {
+        self.stock.image_of(&slab.spares, bytes, with_words)
     }
 
     /// Clears `id`, with its image and its home, for its next life. No walk can name it any more.

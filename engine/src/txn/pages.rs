@@ -40,7 +40,7 @@ impl TxnPages {
     }
 
     /// Takes a new page in.
-    pub(crate) fn add(&mut self, ids: &mut SlabWriter, image: Image) -> Result<u32> {
+    pub(crate) fn add(&mut self, ids: &mut SlabWriter, image: Arc<Image>) -> Result<u32> {
         let id = ids.allocate().filter(|id| *id != NOT_MADE).ok_or(Error::Internal("no free descriptors"))?;
         let at = id as usize;
         if self.images.len() <= at {
@@ -49,7 +49,7 @@ impl TxnPages {
         }
         debug_assert!(self.images[at].is_none());
         self.bytes += image.bytes().len() as u64;
-        self.images[at] = Some(Arc::new(image));
+        self.images[at] = Some(image);
         self.made_at[at] = self.made.len() as u32;
         self.made.push(id);
         Ok(id)
