@@ -7,6 +7,7 @@
 mod checksum;
 mod error;
 mod file;
+mod huge_pages;
 mod id;
 mod mem_fs;
 mod mem_source;
@@ -23,6 +24,7 @@ mod writeback;
 pub use checksum::{chunk_checksum, page_checksum, seal_page, verify_page};
 pub use error::{Error, Result};
 pub use file::{Access, DirectFile, File, FileIdentity, FileSystem, LockKind};
+pub use huge_pages::advise_huge_pages;
 pub use id::{PageId, PageRef, PageSize};
 pub use mem_fs::MemFs;
 pub use mem_source::{MemPin, MemSource, MemVisit};

@@ -240,7 +240,7 @@ impl<S: PageSource> Builder<S> {
             SourceConfig { page_size: meta.page_size, file_id: meta.file_id, validate: node::validate };
         let source = S::open(Arc::clone(&file), config, &self.backend)?;
         let spares = (self.delta_size / SPARES_SHARE).min(SPARES_MAX);
-        let slab = Slab::with_spares(meta.page_size.bytes(), spares);
+        let slab = Slab::with_spares(meta.page_size.bytes(), spares, self.delta_size);
         let store = Store::new(source, slab, meta.file_id, meta.page_size);
         let root = Arc::new(Root {
             seq: meta.seq,

@@ -84,16 +84,17 @@ impl Slab {
     /// An empty table that keeps no images for later.
     #[cfg(test)]
     pub(crate) fn new() -> Self {
-        Self::with_spares(0, 0)
+        Self::with_spares(0, 0, 0)
     }
 
     /// An empty table. Images of `page_len` bytes that nobody sees any more are kept for the writer's next ones, at most
-    /// `bound` bytes of them; [`image_bytes`](Self::image_bytes) does not count them.
-    pub(crate) fn with_spares(page_len: usize, bound: u64) -> Self {
+    /// `bound` bytes of them; [`image_bytes`](Self::image_bytes) does not count them. All images together are meant to
+    /// stay below `delta` bytes.
+    pub(crate) fn with_spares(page_len: usize, bound: u64, delta: u64) -> Self {
         Self {
             chunks: [const { OnceLock::new() }; CHUNKS],
             totals: CachePadded::new(Totals { images: AtomicU64::new(0), image_bytes: AtomicU64::new(0) }),
-            spares: CachePadded::new(Spares::new(page_len, bound)),
+            spares: CachePadded::new(Spares::new(page_len, bound, delta)),
         }
     }
 

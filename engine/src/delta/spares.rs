@@ -6,7 +6,7 @@
 //! writer takes from it. What it takes it overwrites wholly: no byte of an old page is ever in a new one.
 #![forbid(unsafe_code)]
 
-use super::{EpochGuard, Image};
+use super::{EpochGuard, Frame, Frames, Image};
 use parking_lot::Mutex;
 use std::mem;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub(crate) struct Spares {
     /// Taken out of the table, not yet given to the epoch.
     leaving: Mutex<Vec<Arc<Image>>>,
     back: Arc<Back>,
+    /// Where the memory of new ones comes from.
+    frames: Option<Arc<Frames>>,
 }
 
 /// Images that have come back.
@@ -35,10 +37,15 @@ struct Back {
 }
 
 impl Spares {
-    /// Keeps images of `page_len` bytes, and at most `bound` bytes of them.
-    pub(crate) fn new(page_len: usize, bound: u64) -> Self {
+    /// Keeps images of `page_len` bytes, and at most `bound` bytes of them, of a delta that may grow to `delta` bytes.
+    pub(crate) fn new(page_len: usize, bound: u64, delta: u64) -> Self {
         let back = Back { images: Mutex::default(), bytes: AtomicU64::new(0), bound };
-        Self { page_len, leaving: Mutex::default(), back: Arc::new(back) }
+        Self {
+            page_len,
+            leaving: Mutex::default(),
+            back: Arc::new(back),
+            frames: Frames::new(page_len, delta),
+        }
     }
 
     /// Takes in an image that has been taken out of the table. Nobody gets it before every guard that exists now is gone,
@@ -74,6 +81,14 @@ impl Spares {
         guard.retire(move || back.accept(batch));
         // A thread's own garbage is counted in pieces, and these are large.
         guard.flush();
+    }
+
+    /// Bytes in memory of their own.
+    fn frame(&self, bytes: &[u8]) -> Frame {
+        match &self.frames {
+            Some(frames) => frames.frame(bytes),
+            None => Frame::from(Box::from(bytes)),
+        }
     }
 
     /// Bytes of the images that are kept, but for those on their way.
@@ -117,30 +132,21 @@ pub(crate) struct Stock {
 impl Stock {
     /// A copy of `image` that nobody else has, made of a spare one if there is one.
     pub(crate) fn copy_of(&mut self, spares: &Spares, image: &Image) -> Arc<Image> {
-        match self.take(spares, image.bytes().len(), !image.words().is_empty()) {
-            Some(mut spare) => {
-                match Arc::get_mut(&mut spare) {
-                    Some(unshared) => unshared.copy_from(image),
-                    None => spare = Arc::new(image.clone()),
-                }
-                spare
-            }
-            None => Arc::new(image.clone()),
+        let mut copy = self.image_of(spares, image.bytes(), !image.words().is_empty());
+        if let Some(copy) = Arc::get_mut(&mut copy) {
+            copy.copy_words_of(image);
         }
+        copy
     }
 
-    /// An image of `bytes` that refers to nothing, and that nobody else has.
+    /// An image of `bytes` that refers to nothing, and that nobody else has. Whether words will be added is a hint.
     pub(crate) fn image_of(&mut self, spares: &Spares, bytes: &[u8], with_words: bool) -> Arc<Image> {
-        match self.take(spares, bytes.len(), with_words) {
-            Some(mut spare) => {
-                match Arc::get_mut(&mut spare) {
-                    Some(unshared) => unshared.restart(bytes),
-                    None => spare = Arc::new(Image::new(bytes.into())),
-                }
-                spare
-            }
-            None => Arc::new(Image::new(bytes.into())),
+        let mut spare = self.take(spares, bytes.len(), with_words);
+        match spare.as_mut().and_then(Arc::get_mut) {
+            Some(image) => image.restart(bytes, with_words),
+            None => spare = None,
         }
+        spare.unwrap_or_else(|| Arc::new(Image::framed(spares.frame(bytes))))
     }
 
     /// A spare image that nobody pins.

@@ -25,7 +25,7 @@ fn drain(slab: &Slab, done: impl Fn() -> bool) -> bool {
 
 #[test]
 fn what_is_kept_is_bounded_and_used_up() {
-    let slab = Slab::with_spares(PAGE, BOUND);
+    let slab = Slab::with_spares(PAGE, BOUND, 16 * BOUND);
     let mut ids = SlabWriter::new();
     for _ in 0..1_000 {
         let id = ids.allocate().unwrap();
@@ -46,7 +46,7 @@ fn what_is_kept_is_bounded_and_used_up() {
 
 #[test]
 fn an_image_goes_round() {
-    let slab = Slab::with_spares(PAGE, BOUND);
+    let slab = Slab::with_spares(PAGE, BOUND, 16 * BOUND);
     let mut ids = SlabWriter::new();
     let id = ids.allocate().unwrap();
     let first = image(1);
@@ -59,7 +59,7 @@ fn an_image_goes_round() {
 
 #[test]
 fn a_pinned_image_is_never_used_again() {
-    let slab = Slab::with_spares(PAGE, BOUND);
+    let slab = Slab::with_spares(PAGE, BOUND, 16 * BOUND);
     let mut ids = SlabWriter::new();
     let id = ids.allocate().unwrap();
     slab.publish(id, image(1));
@@ -77,7 +77,7 @@ fn a_pinned_image_is_never_used_again() {
 
 #[test]
 fn an_image_a_guard_may_see_is_not_used_again() {
-    let slab = Slab::with_spares(PAGE, BOUND);
+    let slab = Slab::with_spares(PAGE, BOUND, 16 * BOUND);
     let mut ids = SlabWriter::new();
     let id = ids.allocate().unwrap();
     slab.publish(id, image(1));
@@ -94,7 +94,7 @@ fn an_image_a_guard_may_see_is_not_used_again() {
 
 #[test]
 fn nothing_of_a_page_is_left_in_the_next() {
-    let slab = Slab::with_spares(PAGE, BOUND);
+    let slab = Slab::with_spares(PAGE, BOUND, 16 * BOUND);
     let mut ids = SlabWriter::new();
     let branch = || {
         let mut image = Image::with_words(vec![0xEE; PAGE].into_boxed_slice(), 1..30);
@@ -135,7 +135,7 @@ fn nothing_of_a_page_is_left_in_the_next() {
 
 #[test]
 fn large_values_are_not_kept() {
-    let slab = Slab::with_spares(PAGE, BOUND);
+    let slab = Slab::with_spares(PAGE, BOUND, 16 * BOUND);
     let mut ids = SlabWriter::new();
     let id = ids.allocate().unwrap();
     let value = Arc::new(Image::new(vec![1; 2 * PAGE].into_boxed_slice()));
@@ -149,7 +149,7 @@ fn large_values_are_not_kept() {
 
 #[test]
 fn all_are_freed_with_the_table() {
-    let slab = Slab::with_spares(PAGE, BOUND);
+    let slab = Slab::with_spares(PAGE, BOUND, 16 * BOUND);
     let mut ids = SlabWriter::new();
     let mut weak = Vec::new();
     for _ in 0..100 {

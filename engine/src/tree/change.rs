@@ -166,11 +166,7 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
     }
 
     /// Adds a page to the transaction's own.
-    pub(crate) fn add(&mut self, image: Image) -> Result<u32> {
-        self.add_shared(Arc::new(image))
-    }
-
-    fn add_shared(&mut self, image: Arc<Image>) -> Result<u32> {
+    pub(crate) fn add(&mut self, image: Arc<Image>) -> Result<u32> {
         let bytes = image.bytes().len();
         let id = self.changes.pages.add(&mut self.descriptors.ids, image)?;
         self.descriptors.describe(id, bytes, 1);
@@ -186,9 +182,11 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
     }
 
     /// Builds the page that `packing` describes.
-    pub(super) fn build(&self, items: &Items, packing: &Packing, level: u8) -> Image {
+    pub(super) fn build(&mut self, items: &Items, packing: &Packing, level: u8) -> Result<Arc<Image>> {
         let (bytes, words) = items.build(packing, level, self.changes.birth, self.page_len());
-        Image::from_parts(bytes.into_boxed_slice(), words)
+        let mut image = self.descriptors.ids.image_of(&self.store.slab, &bytes, false);
+        unshared(&mut image)?.set_words(words);
+        Ok(image)
     }
 
     /// The page that `word` names as a page that may be changed in place: itself, or a copy.
@@ -199,7 +197,7 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
             _ => self.copy(word)?,
         };
         set_birth(unshared(&mut image)?.bytes_mut(), self.changes.birth);
-        self.add_shared(image)
+        self.add(image)
     }
 
     /// A copy of a page that is not this transaction's to change, which is thereby dropped. Nobody else has it.
