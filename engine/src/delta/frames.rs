@@ -60,11 +60,6 @@ impl Frames {
         whole.then(|| Arc::new(Self { frame_len, region, state: Mutex::default() }))
     }
 
-    /// Bytes of a frame.
-    pub(crate) fn frame_len(&self) -> usize {
-        self.frame_len
-    }
-
     /// A frame that holds `bytes`, which are as many as it takes.
     pub(crate) fn frame(self: &Arc<Self>, bytes: &[u8]) -> Frame {
         if bytes.len() != self.frame_len {

@@ -40,28 +40,37 @@ pub(crate) enum Entry<'g> {
     Missing,
 }
 
-/// One descriptor. Two share a cache line, and none lies in two.
-#[repr(align(32))]
+/// One descriptor. Four share a cache line, and none lies in two.
+#[repr(align(16))]
 struct Slot {
     /// From [`Arc::into_raw`], owning one count; null if there is none.
     image: AtomicPtr<Image>,
-    /// Zero if there is none.
+    /// Zero, or a home, or [`HINT`] with the address of the image's bytes: to be asked for before the image itself is
+    /// there to tell, and never followed.
     home: AtomicU64,
-    /// Where the bytes of the image are, or of one that was here: to be asked for before the image itself is there to
-    /// tell, and never followed.
-    bytes: AtomicPtr<u8>,
-    /// How many they are.
-    len: AtomicU64,
 }
+
+/// Tells the address of an image's bytes from a home, which is a reference to a page on file and never has this bit.
+const HINT: u64 = 1 << 63;
 
 impl Slot {
     fn new() -> Self {
-        Self {
-            image: AtomicPtr::new(ptr::null_mut()),
-            home: AtomicU64::new(0),
-            bytes: AtomicPtr::new(ptr::null_mut()),
-            len: AtomicU64::new(0),
+        Self { image: AtomicPtr::new(ptr::null_mut()), home: AtomicU64::new(0) }
+    }
+
+    /// The home, or 0.
+    #[inline]
+    fn home(&self) -> u64 {
+        match self.home.load(Ordering::Acquire) {
+            home if home < HINT => home,
+            _ => 0,
         }
+    }
+
+    /// Where the bytes of the image are, or of one that was here: of no use but to the processor.
+    #[inline]
+    fn bytes(&self) -> *const u8 {
+        ptr::without_provenance((self.home.load(Ordering::Relaxed) & !HINT) as usize)
     }
 }
 
@@ -103,7 +112,7 @@ impl Slab {
     #[inline]
     pub(crate) fn get<'g>(&self, id: u32, guard: &'g EpochGuard) -> Entry<'g> {
         let Some(slot) = self.slot(id) else { return Entry::Missing };
-        let home = slot.home.load(Ordering::Acquire);
+        let home = slot.home();
         if home != 0 {
             return Entry::Home(home);
         }
@@ -117,7 +126,7 @@ impl Slab {
             return Entry::Image(image);
         }
         // The image may have gone between the two loads; then the home was stored before it went (see the top).
-        match slot.home.load(Ordering::Acquire) {
+        match slot.home() {
             0 => Entry::Missing,
             home => Entry::Home(home),
         }
@@ -127,7 +136,7 @@ impl Slab {
     #[inline]
     pub(crate) fn prefetch_viewed(&self, id: u32) {
         if let Some(slot) = self.slot(id) {
-            prefetch_viewed_at(slot.bytes.load(Ordering::Relaxed));
+            prefetch_viewed_at(slot.bytes());
         }
     }
 
@@ -135,14 +144,14 @@ impl Slab {
     #[inline]
     pub(crate) fn prefetch_held(&self, id: u32) {
         if let Some(slot) = self.slot(id) {
-            prefetch_held_at(slot.bytes.load(Ordering::Relaxed), slot.len.load(Ordering::Relaxed) as usize);
+            prefetch_held_at(slot.bytes(), self.spares.page_len());
         }
     }
 
     /// The home of descriptor `id`, or 0. Needs no guard, as it shows nothing that could be freed. Wait-free.
     #[inline]
     pub(crate) fn home(&self, id: u32) -> u64 {
-        self.slot(id).map_or(0, |slot| slot.home.load(Ordering::Acquire))
+        self.slot(id).map_or(0, Slot::home)
     }
 
     /// The image of descriptor `id`, kept beyond the epoch; `None` if it is gone, and then [`get`](Self::get) tells
@@ -187,7 +196,7 @@ impl Slab {
     /// *Writer*: from now on the page of `id` is where `bits` refers to. The page is written and synced, or will
     /// never be needed after a crash.
     pub(crate) fn set_home(&self, id: u32, bits: u64) {
-        debug_assert_ne!(bits, 0, "a home of zero bits says that there is none");
+        debug_assert!(bits != 0 && bits < HINT, "a home of these bits says that there is none");
         self.slot_or_grow(id).home.store(bits, Ordering::Release);
     }
 
@@ -195,7 +204,7 @@ impl Slab {
     /// ended, and nobody pins it.
     pub(crate) fn retire_image(&self, id: u32) {
         let Some(slot) = self.slot(id) else { return };
-        debug_assert_ne!(slot.home.load(Ordering::Relaxed), 0, "an image goes after a home has come");
+        debug_assert_ne!(slot.home(), 0, "an image goes after a home has come");
         self.replace(slot, None);
     }
 
@@ -228,8 +237,10 @@ impl Slab {
         let new = new.map_or(ptr::null_mut(), |image| {
             self.totals.images.fetch_add(1, Ordering::Relaxed);
             self.totals.image_bytes.fetch_add(image.size_bytes(), Ordering::Relaxed);
-            slot.bytes.store(image.bytes().as_ptr().cast_mut(), Ordering::Relaxed);
-            slot.len.store(image.bytes().len() as u64, Ordering::Relaxed);
+            if slot.home() == 0 {
+                let hint = image.bytes().as_ptr().addr() as u64 | HINT;
+                slot.home.store(hint, Ordering::Relaxed);
+            }
             Arc::into_raw(image).cast_mut()
         });
         // Release, so that a reader of the pointer sees the image whole, and a reader of the null sees the home.

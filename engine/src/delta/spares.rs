@@ -48,6 +48,12 @@ impl Spares {
         }
     }
 
+    /// Bytes of a page.
+    #[inline]
+    pub(crate) fn page_len(&self) -> usize {
+        self.page_len
+    }
+
     /// Takes in an image that has been taken out of the table. Nobody gets it before every guard that exists now is gone,
     /// and the writer not before nobody pins it.
     pub(crate) fn leave(&self, image: Arc<Image>, guard: &EpochGuard) {
