@@ -112,10 +112,12 @@ impl Image {
         (&mut self.bytes, &mut self.words)
     }
 
-    /// The heap memory this image takes, in bytes, with its reference counts and without the allocator's overhead.
+    /// The heap memory this image takes, in bytes, with its reference counts, without the allocator's overhead, and
+    /// without what words it has room for beyond those it has: that depends on which image's memory it was made of, and
+    /// when to spill, and with it the file's bytes, must not.
     pub(crate) fn size_bytes(&self) -> u64 {
         let counts = 2 * size_of::<usize>();
-        let words = self.words.capacity() * size_of::<AtomicU64>();
+        let words = self.words.len() * size_of::<AtomicU64>();
         (counts + size_of::<Self>() + self.bytes.len() + words) as u64
     }
 }
