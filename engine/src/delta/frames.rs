@@ -65,15 +65,15 @@ impl Frames {
         if bytes.len() != self.frame_len {
             return Frame::from(Box::from(bytes));
         }
-        let (region, start) = self.take();
+        let Some((region, start)) = self.take() else { return Frame::from(Box::from(bytes)) };
         // SAFETY: `take` gives this frame to nobody else before it is given back: it is `frame_len` bytes of ours, and
         // overlaps nothing that can be borrowed.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), start.as_ptr(), self.frame_len) };
         Frame { start, len: self.frame_len, origin: Some((Arc::clone(self), region)) }
     }
 
-    /// A free frame, and its region.
-    fn take(&self) -> (u32, NonNull<u8>) {
+    /// A free frame, and its region; `None` only if the books were wrong.
+    fn take(&self) -> Option<(u32, NonNull<u8>)> {
         let mut state = self.state.lock();
         let index = match state.roomy.first() {
             Some(&index) => index,
@@ -81,17 +81,16 @@ impl Frames {
         };
         let frames = self.region.size() / self.frame_len;
         let State { regions, roomy, empty } = &mut *state;
-        let Some(region) = regions[index as usize].as_mut() else {
-            unreachable!("a region with a free frame is there")
-        };
-        *empty -= u32::from(region.free.len() == frames);
-        let place = region.free.pop().unwrap_or_default();
+        let region = regions.get_mut(index as usize)?.as_mut()?;
+        let was_empty = region.free.len() == frames;
+        let place = region.free.pop()?;
+        *empty -= u32::from(was_empty);
         if region.free.is_empty() {
             roomy.remove(&index);
         }
         // SAFETY: places are below the number of frames in a region, so the address lies in it.
         let start = unsafe { region.start.add(place as usize * self.frame_len) };
-        (index, start)
+        Some((index, start))
     }
 
     fn add_region(&self, state: &mut State) -> u32 {
