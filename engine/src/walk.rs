@@ -105,6 +105,7 @@ impl<'w, 't, S: PageSource> Walk<'w, 't, S> {
         if let Some(image) = self.own.and_then(|own| own.get(id)) {
             return Ok(Node::delta(image.bytes(), image.words()));
         }
+        self.slab.prefetch_viewed(id);
         let known = self.slab.home(id);
         if known != 0 {
             self.epoch = None;
@@ -142,6 +143,7 @@ impl<'w, 't, S: PageSource> Walk<'w, 't, S> {
         if let Some(image) = self.own.and_then(|own| own.get(id)) {
             return Ok(Ok(Arc::clone(image)));
         }
+        self.slab.prefetch_held(id);
         let epoch = self.epoch.get_or_insert_with(EpochGuard::enter);
         if let Some(image) = self.slab.pin(id, epoch) {
             return Ok(Ok(image));

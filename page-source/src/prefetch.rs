@@ -14,25 +14,42 @@ const BRANCH: usize = 11;
 /// Asks for the lines by which a page is searched that is only looked at: most often a branch.
 #[inline]
 pub fn prefetch_viewed(page: &[u8]) {
-    (0..BRANCH).for_each(|line| prefetch_line(page, line * LINE));
+    prefetch_viewed_at(page.as_ptr());
 }
 
 /// Asks for the lines by which a page is searched that is kept: most often a leaf. Its last line holds its prefix.
 #[inline]
 pub fn prefetch_held(page: &[u8]) {
-    (0..LEAF).for_each(|line| prefetch_line(page, line * LINE));
-    prefetch_line(page, page.len().saturating_sub(LINE));
+    prefetch_held_at(page.as_ptr(), page.len());
+}
+
+/// As [`prefetch_viewed`], of a page that may not be there any more: then it is of no use and does no harm.
+#[inline]
+pub fn prefetch_viewed_at(page: *const u8) {
+    (0..BRANCH).for_each(|line| ask(page.wrapping_add(line * LINE)));
+}
+
+/// As [`prefetch_held`], of a page of `len` bytes that may not be there any more: then it is of no use and does no harm.
+#[inline]
+pub fn prefetch_held_at(page: *const u8, len: usize) {
+    (0..LEAF).for_each(|line| ask(page.wrapping_add(line * LINE)));
+    ask(page.wrapping_add(len.saturating_sub(LINE)));
 }
 
 /// Asks for the line at `at`, which may lie outside the page: then it is of no use and does no harm.
 #[inline]
 pub fn prefetch_line(page: &[u8], at: usize) {
+    ask(page.as_ptr().wrapping_add(at));
+}
+
+#[inline]
+fn ask(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: the processor drops a prefetch of an address that cannot be read; nothing is read or written.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(page.as_ptr().wrapping_add(at).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (page, at);
+    let _ = address;
 }

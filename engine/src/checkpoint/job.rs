@@ -284,7 +284,7 @@ impl Job {
                     self.homed += 1;
                 }
                 if self.homed == self.homes.ids().len() {
-                    EpochGuard::enter().flush();
+                    slab.flush();
                     self.phase = Phase::Drops;
                 }
             }

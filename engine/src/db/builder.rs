@@ -54,6 +54,10 @@ enum How {
 
 /// The least bound of the delta, in bytes: some hundred pages.
 const DELTA_MIN: u64 = 64 * 1024;
+/// Images of delta pages that nobody sees any more are kept for the next ones, up to this part of the delta's bound,
+/// and up to this many bytes: what commits change while the epoch moves on.
+const SPARES_SHARE: u64 = 16;
+const SPARES_MAX: u64 = 4 << 20;
 /// The least bound of the log, in bytes.
 const LOG_MIN: u64 = 16 * 1024;
 /// The most that the log may be bounded to: recovery reads it whole.
@@ -261,7 +265,9 @@ impl<S: PageSource> Builder<S> {
         let config =
             SourceConfig { page_size: meta.page_size, file_id: meta.file_id, validate: node::validate };
         let source = S::open(Arc::clone(&file), config, &self.backend)?;
-        let store = Store::new(source, Slab::new(), meta.file_id, meta.page_size);
+        let spares = (self.delta_size / SPARES_SHARE).min(SPARES_MAX);
+        let slab = Slab::with_spares(meta.page_size.bytes(), spares, self.delta_size);
+        let store = Store::new(source, slab, meta.file_id, meta.page_size);
         let root = Arc::new(Root {
             seq: meta.seq,
             base: meta.checkpoint,

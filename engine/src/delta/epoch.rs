@@ -15,19 +15,30 @@ impl EpochGuard {
     /// Enters the epoch. Neither locks nor allocates, but for a thread's first entry.
     #[inline]
     pub(crate) fn enter() -> Self {
-        Self(crossbeam_epoch::pin())
+        let guard = crossbeam_epoch::pin();
+        model_fence();
+        Self(guard)
     }
 
-    /// Drops `garbage`, on whatever thread, once every guard that exists now is gone.
-    pub(crate) fn retire(&self, garbage: impl Send + 'static) {
-        self.0.defer(move || drop(garbage));
+    /// Calls `f`, on whatever thread, once every guard that exists now is gone.
+    pub(crate) fn retire(&self, f: impl FnOnce() + Send + 'static) {
+        self.0.defer(f);
     }
 
     /// Hands what this thread has retired to everybody, and frees some of what is due. To be called after a batch
     /// of [`retire`](Self::retire): otherwise a thread that falls idle keeps a few dozen pieces of garbage.
     pub(crate) fn flush(&self) {
+        model_fence();
         self.0.flush();
     }
+}
+
+/// Crossbeam's fences, where it enters and where it looks who is inside, are none that a model knows of: there they are
+/// repeated with the model's own.
+#[inline]
+fn model_fence() {
+    #[cfg(loom)]
+    bifold_page_source::sync::atomic::fence(bifold_page_source::sync::atomic::Ordering::SeqCst);
 }
 
 impl fmt::Debug for EpochGuard {

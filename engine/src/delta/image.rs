@@ -1,6 +1,7 @@
 //! The image of one delta page: its bytes, and beside them the words that may name other delta pages.
 #![forbid(unsafe_code)]
 
+use super::Frame;
 use bifold_page_source::PageId;
 use bifold_page_source::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,9 +10,11 @@ use bifold_page_source::sync::atomic::{AtomicU64, Ordering};
 /// References to children are read through [`words`](Self::words) alone, never from the bytes: a sweep turns a word
 /// from a descriptor into a place on file while readers walk. Everything else is immutable once the image is shared,
 /// as only `&mut self` changes it.
+// In this order, so that what a lookup reads is behind the counts, which it changes.
+#[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Image {
-    bytes: Box<[u8]>,
+    bytes: Frame,
     words: Vec<AtomicU64>,
     /// The page on file that it was copied from.
     replaces: Option<PageId>,
@@ -20,18 +23,18 @@ pub(crate) struct Image {
 impl Image {
     /// An image that refers to nothing.
     pub(crate) fn new(bytes: Box<[u8]>) -> Self {
+        Self::framed(Frame::from(bytes))
+    }
+
+    /// An image of the bytes in a frame, that refers to nothing.
+    pub(crate) fn framed(bytes: Frame) -> Self {
         Self { bytes, words: Vec::new(), replaces: None }
     }
 
     /// An image with its child words, in the page's order of children.
     #[cfg(test)]
     pub(crate) fn with_words(bytes: Box<[u8]>, words: impl IntoIterator<Item = u64>) -> Self {
-        Self { bytes, words: words.into_iter().map(AtomicU64::new).collect(), replaces: None }
-    }
-
-    /// An image of bytes and words.
-    pub(crate) fn from_parts(bytes: Box<[u8]>, words: Vec<AtomicU64>) -> Self {
-        Self { bytes, words, replaces: None }
+        Self { words: words.into_iter().map(AtomicU64::new).collect(), ..Self::new(bytes) }
     }
 
     /// The page on file that it descends from, whose heat in a cache it inherits.
@@ -75,16 +78,46 @@ impl Image {
         self.words.iter().map(|word| AtomicU64::new(word.load(Ordering::Acquire))).collect()
     }
 
+    /// Gives this, a copy of the bytes of `other`, what belongs to them.
+    pub(crate) fn copy_words_of(&mut self, other: &Self) {
+        self.words.clear();
+        self.words.extend(other.words.iter().map(|word| AtomicU64::new(word.load(Ordering::Acquire))));
+        self.replaces = other.replaces;
+    }
+
+    /// Makes this an image of `bytes`, which are as many as it has, that refers to nothing. Nothing of what it was is
+    /// left, but for its memory; that of its words only if there will be some.
+    pub(crate) fn restart(&mut self, bytes: &[u8], with_words: bool) {
+        self.bytes.copy_from_slice(bytes);
+        self.words.clear();
+        if !with_words {
+            self.words = Vec::new();
+        }
+        self.replaces = None;
+    }
+
+    /// Whether there is memory for words.
+    pub(crate) fn has_room_for_words(&self) -> bool {
+        self.words.capacity() > 0
+    }
+
+    /// Gives it other words.
+    pub(crate) fn set_words(&mut self, words: Vec<AtomicU64>) {
+        self.words = words;
+    }
+
     /// Bytes and words, to change both.
     #[inline]
     pub(crate) fn parts_mut(&mut self) -> (&mut [u8], &mut Vec<AtomicU64>) {
         (&mut self.bytes, &mut self.words)
     }
 
-    /// The heap memory this image takes, in bytes, with its reference counts and without the allocator's overhead.
+    /// The heap memory this image takes, in bytes, with its reference counts, without the allocator's overhead, and
+    /// without what words it has room for beyond those it has: that depends on which image's memory it was made of, and
+    /// when to spill, and with it the file's bytes, must not.
     pub(crate) fn size_bytes(&self) -> u64 {
         let counts = 2 * size_of::<usize>();
-        let words = self.words.capacity() * size_of::<AtomicU64>();
+        let words = self.words.len() * size_of::<AtomicU64>();
         (counts + size_of::<Self>() + self.bytes.len() + words) as u64
     }
 }

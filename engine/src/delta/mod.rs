@@ -5,9 +5,13 @@
 //! [`EpochGuard`].
 
 mod epoch;
+mod frames;
 mod image;
 mod slab;
+mod spares;
 
 pub(crate) use epoch::EpochGuard;
+use frames::{Frame, Frames};
 pub(crate) use image::Image;
 pub(crate) use slab::{Entry, Slab, SlabWriter};
+use spares::{Spares, Stock};

@@ -15,8 +15,10 @@
 //! caller sees to. Were that broken, a reader could meet another page or [`Entry::Missing`], and still no freed memory.
 #![expect(unsafe_code, reason = "readers follow shared pointers without a lock; the epoch keeps them valid")]
 
-use super::{EpochGuard, Image};
+use super::{EpochGuard, Image, Spares, Stock};
 use bifold_page_source::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use bifold_page_source::{prefetch_held_at, prefetch_viewed_at};
+use crossbeam_utils::CachePadded;
 use std::fmt;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
@@ -38,35 +40,70 @@ pub(crate) enum Entry<'g> {
     Missing,
 }
 
-/// One descriptor.
+/// One descriptor. Four share a cache line, and none lies in two.
+#[repr(align(16))]
 struct Slot {
     /// From [`Arc::into_raw`], owning one count; null if there is none.
     image: AtomicPtr<Image>,
-    /// Zero if there is none.
+    /// Zero, or a home, or [`HINT`] with the address of the image's bytes: to be asked for before the image itself is
+    /// there to tell, and never followed.
     home: AtomicU64,
 }
+
+/// Tells the address of an image's bytes from a home, which is a reference to a page on file and never has this bit.
+const HINT: u64 = 1 << 63;
 
 impl Slot {
     fn new() -> Self {
         Self { image: AtomicPtr::new(ptr::null_mut()), home: AtomicU64::new(0) }
     }
+
+    /// The home, or 0.
+    #[inline]
+    fn home(&self) -> u64 {
+        match self.home.load(Ordering::Acquire) {
+            home if home < HINT => home,
+            _ => 0,
+        }
+    }
+
+    /// Where the bytes of the image are, or of one that was here: of no use but to the processor.
+    #[inline]
+    fn bytes(&self) -> *const u8 {
+        ptr::without_provenance((self.home.load(Ordering::Relaxed) & !HINT) as usize)
+    }
 }
 
-/// The table. Reading takes `&self` on any thread; the methods marked *writer* are called by one thread at a time,
-/// which holds the engine's writer lock.
-pub(crate) struct Slab {
-    chunks: [OnceLock<Box<[Slot]>>; CHUNKS],
+/// What is in the table: counted at every commit, beside readers of the table, whose lines it is not to share.
+#[derive(Debug)]
+struct Totals {
     images: AtomicU64,
     image_bytes: AtomicU64,
 }
 
+/// The table. Reading takes `&self` on any thread; the methods marked *writer* are called, for each id, by one thread at
+/// a time: whoever holds the engine's writer lock, or the checkpoint whose page it is.
+pub(crate) struct Slab {
+    chunks: [OnceLock<Box<[Slot]>>; CHUNKS],
+    totals: CachePadded<Totals>,
+    spares: CachePadded<Spares>,
+}
+
 impl Slab {
-    /// An empty table; allocates nothing.
+    /// An empty table that keeps no images for later.
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
+        Self::with_spares(0, 0, 0)
+    }
+
+    /// An empty table. Images of `page_len` bytes that nobody sees any more are kept for the writer's next ones, at most
+    /// `bound` bytes of them; [`image_bytes`](Self::image_bytes) does not count them. All images together are meant to
+    /// stay below `delta` bytes.
+    pub(crate) fn with_spares(page_len: usize, bound: u64, delta: u64) -> Self {
         Self {
             chunks: [const { OnceLock::new() }; CHUNKS],
-            images: AtomicU64::new(0),
-            image_bytes: AtomicU64::new(0),
+            totals: CachePadded::new(Totals { images: AtomicU64::new(0), image_bytes: AtomicU64::new(0) }),
+            spares: CachePadded::new(Spares::new(page_len, bound, delta)),
         }
     }
 
@@ -75,7 +112,7 @@ impl Slab {
     #[inline]
     pub(crate) fn get<'g>(&self, id: u32, guard: &'g EpochGuard) -> Entry<'g> {
         let Some(slot) = self.slot(id) else { return Entry::Missing };
-        let home = slot.home.load(Ordering::Acquire);
+        let home = slot.home();
         if home != 0 {
             return Entry::Home(home);
         }
@@ -89,16 +126,32 @@ impl Slab {
             return Entry::Image(image);
         }
         // The image may have gone between the two loads; then the home was stored before it went (see the top).
-        match slot.home.load(Ordering::Acquire) {
+        match slot.home() {
             0 => Entry::Missing,
             home => Entry::Home(home),
+        }
+    }
+
+    /// Asks the processor for what a look at the image of `id` will read, as if it were a branch.
+    #[inline]
+    pub(crate) fn prefetch_viewed(&self, id: u32) {
+        if let Some(slot) = self.slot(id) {
+            prefetch_viewed_at(slot.bytes());
+        }
+    }
+
+    /// Asks the processor for what a search of the image of `id` will read, as if it were a leaf.
+    #[inline]
+    pub(crate) fn prefetch_held(&self, id: u32) {
+        if let Some(slot) = self.slot(id) {
+            prefetch_held_at(slot.bytes(), self.spares.page_len());
         }
     }
 
     /// The home of descriptor `id`, or 0. Needs no guard, as it shows nothing that could be freed. Wait-free.
     #[inline]
     pub(crate) fn home(&self, id: u32) -> u64 {
-        self.slot(id).map_or(0, |slot| slot.home.load(Ordering::Acquire))
+        self.slot(id).map_or(0, Slot::home)
     }
 
     /// The image of descriptor `id`, kept beyond the epoch; `None` if it is gone, and then [`get`](Self::get) tells
@@ -120,12 +173,18 @@ impl Slab {
 
     /// Images in the table, whether or not their pages have a home as well.
     pub(crate) fn images(&self) -> u64 {
-        self.images.load(Ordering::Relaxed)
+        self.totals.images.load(Ordering::Relaxed)
     }
 
     /// Their heap memory in bytes. Images taken out count no longer, even if a walk or a pin still keeps them.
     pub(crate) fn image_bytes(&self) -> u64 {
-        self.image_bytes.load(Ordering::Relaxed)
+        self.totals.image_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the images that are kept for later.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn spare_bytes(&self) -> u64 {
+        self.spares.bytes()
     }
 
     /// *Writer*: gives descriptor `id` its image, in place of the one it had. Not before the id is published in a
@@ -137,7 +196,7 @@ impl Slab {
     /// *Writer*: from now on the page of `id` is where `bits` refers to. The page is written and synced, or will
     /// never be needed after a crash.
     pub(crate) fn set_home(&self, id: u32, bits: u64) {
-        debug_assert_ne!(bits, 0, "a home of zero bits says that there is none");
+        debug_assert!(bits != 0 && bits < HINT, "a home of these bits says that there is none");
         self.slot_or_grow(id).home.store(bits, Ordering::Release);
     }
 
@@ -145,10 +204,16 @@ impl Slab {
     /// ended, and nobody pins it.
     pub(crate) fn retire_image(&self, id: u32) {
         let Some(slot) = self.slot(id) else { return };
-        debug_assert_ne!(slot.home.load(Ordering::Relaxed), 0, "an image goes after a home has come");
+        debug_assert_ne!(slot.home(), 0, "an image goes after a home has come");
         self.replace(slot, None);
     }
 
+    /// Lets go of images taken out that wait for more to leave with them. To be called after a batch of retirements.
+    pub(crate) fn flush(&self) {
+        self.spares.flush(&EpochGuard::enter());
+    }
+
+    #[inline]
     fn slot(&self, id: u32) -> Option<&Slot> {
         let (chunk, offset) = place(id);
         self.chunks[chunk].get()?.get(offset)
@@ -170,8 +235,12 @@ impl Slab {
     fn replace(&self, slot: &Slot, new: Option<Arc<Image>>) {
         let guard = EpochGuard::enter();
         let new = new.map_or(ptr::null_mut(), |image| {
-            self.images.fetch_add(1, Ordering::Relaxed);
-            self.image_bytes.fetch_add(image.size_bytes(), Ordering::Relaxed);
+            self.totals.images.fetch_add(1, Ordering::Relaxed);
+            self.totals.image_bytes.fetch_add(image.size_bytes(), Ordering::Relaxed);
+            if slot.home() == 0 {
+                let hint = image.bytes().as_ptr().addr() as u64 | HINT;
+                slot.home.store(hint, Ordering::Relaxed);
+            }
             Arc::into_raw(image).cast_mut()
         });
         // Release, so that a reader of the pointer sees the image whole, and a reader of the null sees the home.
@@ -182,9 +251,9 @@ impl Slab {
         // SAFETY: every pointer in a slot comes from `Arc::into_raw` above and owns a count. The swap took it out, so
         // that count is taken back once, here; it goes to the epoch, and is never dropped at once.
         let old = unsafe { Arc::from_raw(old) };
-        self.images.fetch_sub(1, Ordering::Relaxed);
-        self.image_bytes.fetch_sub(old.size_bytes(), Ordering::Relaxed);
-        guard.retire(old);
+        self.totals.images.fetch_sub(1, Ordering::Relaxed);
+        self.totals.image_bytes.fetch_sub(old.size_bytes(), Ordering::Relaxed);
+        self.spares.leave(old, &guard);
     }
 
     /// Empties `id` for its next life.
@@ -203,7 +272,7 @@ impl Drop for Slab {
         for slot in self.chunks.iter().filter_map(OnceLock::get).flatten() {
             self.replace(slot, None);
         }
-        EpochGuard::enter().flush();
+        self.flush();
     }
 }
 
@@ -225,6 +294,7 @@ pub(crate) struct SlabWriter {
     used: Vec<u64>,
     /// The lowest id never handed out, or 2^32.
     next: u64,
+    stock: Stock,
 }
 
 impl SlabWriter {
@@ -249,6 +319,16 @@ impl SlabWriter {
         }
         self.used[word] |= 1 << (id % 64);
         Some(id)
+    }
+
+    /// A copy of `image` that nobody else has.
+    pub(crate) fn copy_of(&mut self, slab: &Slab, image: &Image) -> Arc<Image> {
+        self.stock.copy_of(&slab.spares, image)
+    }
+
+    /// An image of `bytes` that refers to nothing, and that nobody else has. Whether words will be added is a hint.
+    pub(crate) fn image_of(&mut self, slab: &Slab, bytes: &[u8], with_words: bool) -> Arc<Image> {
+        self.stock.image_of(&slab.spares, bytes, with_words)
     }
 
     /// Clears `id`, with its image and its home, for its next life. No walk can name it any more.

@@ -267,4 +267,42 @@ mod model {
             reader.join().unwrap();
         });
     }
+
+    /// An image that has gone out of sight becomes the next page's while a reader may still look at it. The epoch again
+    /// runs as it is; what is explored is the order of the slots and the words beside it.
+    #[test]
+    fn loom_a_lookup_beside_images_that_go_round() {
+        loom::model(|| {
+            let slab = LoomArc::new(Slab::with_spares(8, 1 << 20, 1 << 20));
+            let mut ids = SlabWriter::new();
+            let first = ids.allocate().unwrap();
+            slab.publish(first, image(8, 7));
+            let reader = {
+                let slab = LoomArc::clone(&slab);
+                loom::thread::spawn(move || {
+                    let guard = EpochGuard::enter();
+                    slab.prefetch_held(first);
+                    if let Entry::Image(page) = slab.get(first, &guard) {
+                        loom::thread::yield_now();
+                        assert_eq!(page.bytes(), [7; 8]);
+                    }
+                    let pin = slab.pin(first, &guard);
+                    drop(guard);
+                    loom::thread::yield_now();
+                    assert!(pin.is_none_or(|page| page.bytes() == [7; 8]));
+                })
+            };
+            slab.set_home(first, 42);
+            slab.retire_image(first);
+            for fill in 0..3 {
+                slab.flush();
+                let copy = ids.copy_of(&slab, &image(8, fill));
+                assert_eq!(copy.bytes(), [fill; 8]);
+                let id = ids.allocate().unwrap();
+                slab.publish(id, copy);
+                ids.free(&slab, id);
+            }
+            reader.join().unwrap();
+        });
+    }
 }

@@ -10,6 +10,7 @@ use crate::value::Large;
 use crate::walk::{Store, Walk, damaged};
 use crate::word::{Target, Word};
 use bifold_page_source::{PageId, PageRef, PageSource};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Something that the transaction's newest state no longer reaches.
@@ -165,7 +166,7 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
     }
 
     /// Adds a page to the transaction's own.
-    pub(crate) fn add(&mut self, image: Image) -> Result<u32> {
+    pub(crate) fn add(&mut self, image: Arc<Image>) -> Result<u32> {
         let bytes = image.bytes().len();
         let id = self.changes.pages.add(&mut self.descriptors.ids, image)?;
         self.descriptors.describe(id, bytes, 1);
@@ -175,15 +176,17 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
     /// Adds a large value that gets its place at the next checkpoint.
     pub(crate) fn add_value(&mut self, value: &[u8]) -> Result<u32> {
         let (header, data) = crate::extent::pages_for(value.len() as u64, self.store.page_size);
-        let id = self.changes.pages.add(&mut self.descriptors.ids, Image::new(value.into()))?;
+        let id = self.changes.pages.add(&mut self.descriptors.ids, Arc::new(Image::new(value.into())))?;
         self.descriptors.describe(id, value.len(), u32::try_from(header + data).unwrap_or(u32::MAX));
         Ok(id)
     }
 
     /// Builds the page that `packing` describes.
-    pub(super) fn build(&self, items: &Items, packing: &Packing, level: u8) -> Image {
+    pub(super) fn build(&mut self, items: &Items, packing: &Packing, level: u8) -> Result<Arc<Image>> {
         let (bytes, words) = items.build(packing, level, self.changes.birth, self.page_len());
-        Image::from_parts(bytes.into_boxed_slice(), words)
+        let mut image = self.descriptors.ids.image_of(&self.store.slab, &bytes, false);
+        unshared(&mut image)?.set_words(words);
+        Ok(image)
     }
 
     /// The page that `word` names as a page that may be changed in place: itself, or a copy.
@@ -193,18 +196,18 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
             Target::Null | Target::Bad => return Err(Error::Internal("a reference leads nowhere")),
             _ => self.copy(word)?,
         };
-        set_birth(image.bytes_mut(), self.changes.birth);
+        set_birth(unshared(&mut image)?.bytes_mut(), self.changes.birth);
         self.add(image)
     }
 
-    /// A copy of a page that is not this transaction's to change, which is thereby dropped.
-    fn copy(&mut self, word: Word) -> Result<Image> {
+    /// A copy of a page that is not this transaction's to change, which is thereby dropped. Nobody else has it.
+    fn copy(&mut self, word: Word) -> Result<Arc<Image>> {
         let held = self.walk().hold(word)?;
         if let crate::walk::Held::Delta(image) = &held {
             let Target::Delta(id) = word.target() else {
                 return Err(Error::Internal("a page on file has an image"));
             };
-            let copy = Image::clone(image);
+            let copy = self.descriptors.ids.copy_of(&self.store.slab, image);
             self.drop_delta(id);
             return Ok(copy);
         }
@@ -214,7 +217,9 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
         if birth > self.changes.birth {
             return Err(damaged(word, "it was born later than it can have been"));
         }
-        let mut image = Image::new(node.bytes().into());
+        let with_words = node.is_branch();
+        let mut copy = self.descriptors.ids.image_of(&self.store.slab, node.bytes(), with_words);
+        let image = unshared(&mut copy)?;
         image.set_replaces(Some(page));
         clear_place(image.bytes_mut());
         let (bytes, words) = image.parts_mut();
@@ -227,7 +232,7 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
             }
         }
         self.changes.dropped.push(Dropped::Page(page, birth));
-        Ok(image)
+        Ok(copy)
     }
 
     /// Drops a delta page: at once if nobody else can know it.
@@ -346,6 +351,11 @@ impl<'a, S: PageSource> TreeEdit<'a, S> {
         }
         Ok(())
     }
+}
+
+/// An image that nobody else has yet, to change it.
+fn unshared(image: &mut Arc<Image>) -> Result<&mut Image> {
+    Arc::get_mut(image).ok_or(Error::Internal("a page just copied is shared"))
 }
 
 /// An edit of one of the transaction's own pages that cannot fail but did.

@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 
 use super::change::{TreeEdit, internal};
-use crate::delta::Image;
 use crate::error::{Error, Result};
 use crate::node::Items;
 use crate::root::TreeRoot;
@@ -186,7 +185,7 @@ impl<S: PageSource> TreeEdit<'_, S> {
         items.insert_child(whole.start, &key, Word::delta(hole), 0, false);
         // The first child has no key of its own: its range begins where the page's does.
         holes.push(if whole.start > 0 { key } else { lower.to_vec() });
-        let image: Image = self.build(&items, &items.whole(prefix_len), level);
+        let image = self.build(&items, &items.whole(prefix_len), level)?;
         self.changes.pages.replace(id, image)
     }
 
@@ -196,7 +195,7 @@ impl<S: PageSource> TreeEdit<'_, S> {
         for level in 1..=level {
             let mut items = Items::default();
             items.insert_child(0, &[], Word::delta(id), 0, false);
-            let image = self.build(&items, &items.whole(0), level);
+            let image = self.build(&items, &items.whole(0), level)?;
             id = self.add(image)?;
         }
         Ok(id)

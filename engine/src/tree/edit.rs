@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 use super::change::{TreeEdit, internal};
-use crate::delta::Image;
 use crate::error::{Error, Result};
 use crate::node::{EditError, Items, pack};
 use crate::root::TreeRoot;
@@ -113,7 +112,7 @@ impl<S: PageSource> TreeEdit<'_, S> {
         let pages = pack(&items, 0, self.page_len(), None, None, None);
         let page =
             pages.as_ref().and_then(|p| p.first()).ok_or(Error::Internal("an empty leaf fits no page"))?;
-        let image: Image = self.build(&items, page, 0);
+        let image = self.build(&items, page, 0)?;
         self.add(image)
     }
 }

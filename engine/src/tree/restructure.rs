@@ -37,7 +37,7 @@ impl<S: PageSource> TreeEdit<'_, S> {
         let mut reuse = first;
         let mut children = Vec::with_capacity(packings.len());
         for packing in packings {
-            let image = self.build(items, packing, level);
+            let image = self.build(items, packing, level)?;
             let id = match reuse.take() {
                 Some(id) => {
                     self.changes.pages.replace(id, image)?;

@@ -40,7 +40,7 @@ impl TxnPages {
     }
 
     /// Takes a new page in.
-    pub(crate) fn add(&mut self, ids: &mut SlabWriter, image: Image) -> Result<u32> {
+    pub(crate) fn add(&mut self, ids: &mut SlabWriter, image: Arc<Image>) -> Result<u32> {
         let id = ids.allocate().filter(|id| *id != NOT_MADE).ok_or(Error::Internal("no free descriptors"))?;
         let at = id as usize;
         if self.images.len() <= at {
@@ -49,7 +49,7 @@ impl TxnPages {
         }
         debug_assert!(self.images[at].is_none());
         self.bytes += image.bytes().len() as u64;
-        self.images[at] = Some(Arc::new(image));
+        self.images[at] = Some(image);
         self.made_at[at] = self.made.len() as u32;
         self.made.push(id);
         Ok(id)
@@ -65,13 +65,14 @@ impl TxnPages {
     }
 
     /// Puts another image in place of a page's.
-    pub(crate) fn replace(&mut self, id: u32, mut image: Image) -> Result<()> {
+    pub(crate) fn replace(&mut self, id: u32, mut image: Arc<Image>) -> Result<()> {
         debug_assert!(self.is_mutable(id));
         let slot = self.images.get_mut(id as usize).and_then(Option::as_mut);
         let slot = slot.ok_or(Error::Internal("a page to replace is not the transaction's"))?;
         self.bytes = self.bytes - slot.bytes().len() as u64 + image.bytes().len() as u64;
-        image.set_replaces(slot.replaces());
-        *slot = Arc::new(image);
+        let new = Arc::get_mut(&mut image).ok_or(Error::Internal("a page just made is shared"))?;
+        new.set_replaces(slot.replaces());
+        *slot = image;
         Ok(())
     }
 

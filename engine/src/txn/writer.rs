@@ -1,7 +1,7 @@
 //! What whoever holds the writer's gate owns: all state that only writing needs.
 #![forbid(unsafe_code)]
 
-use crate::delta::{EpochGuard, Slab};
+use crate::delta::Slab;
 use crate::error::{Error, Result};
 use crate::free::{FreeSpace, Run};
 use crate::group::Group;
@@ -283,7 +283,7 @@ impl Writer {
         self.retired.retain(&mut seen);
         self.homed.retain(&mut seen);
         self.retired_kept = self.retired.len();
-        EpochGuard::enter().flush();
+        slab.flush();
         self.kept_pages -= places.iter().map(|run| run.len).sum::<u64>();
         places.into_iter().try_for_each(|run| self.space()?.give_back(run))
     }
