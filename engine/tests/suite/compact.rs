@@ -305,8 +305,10 @@ pub fn a_file_in_disorder_becomes_short<B: Backend>() {
     let (after, now) = (file_pages::<B>(&db), live_pages::<B>(&db));
     println!("{before} pages, {live} of them live; now {after} and {now}: {report:?}");
     assert!(report.pinned_pages == 0 && report.bytes_before == before * 512);
+    // A gap may be left that is too short for the large value behind it.
+    let gap = 66_000 / 512 + 2;
     assert!(
-        after - kept_free(after) < now * 11 / 10 + 20 && after < before,
+        after - kept_free(after) < now * 11 / 10 + gap && after < before,
         "{after} pages, {now} of them live"
     );
     assert!(report.pages_written <= 3 * live, "{report:?}");
