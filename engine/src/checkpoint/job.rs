@@ -29,7 +29,7 @@ use super::places::Taking;
 use super::stages::{Homes, PageWriter};
 use super::sweep::{Open, newest_root};
 use super::tables::{NewCatalog, update_catalog};
-use super::tail::Tail;
+use super::tail;
 use super::{Candidate, Failure, LogAfter, discard, write_meta};
 use crate::db::shared::{Mode, Shared};
 use crate::delta::{EpochGuard, Slab};
@@ -95,7 +95,6 @@ pub(crate) struct Job {
     dropped: (Vec<u32>, usize),
     /// The file was grown to so many pages for the checkpoint after this one: they may be used once that is durable.
     grown_to: u64,
-    tail: Tail,
     begun: Duration,
     bytes_written: u64,
     bytes_total: u64,
@@ -157,7 +156,6 @@ impl Job {
             homed: 0,
             dropped: (Vec::new(), 0),
             grown_to: 0,
-            tail: Tail::default(),
             begun,
             bytes_written: 0,
             bytes_total: counts.bytes,
@@ -228,7 +226,7 @@ impl Job {
             Phase::Seal => {
                 let reserved = self.taking.chain.take();
                 let reserved = reserved.ok_or(Error::Internal("the free map has no places"))?;
-                self.tail.leave_out(shared, writer, self.bytes_total >> shared.store.page_size.shift())?;
+                tail::leave_out(shared, writer, self.bytes_total >> shared.store.page_size.shift())?;
                 self.map = Some(free_map::seal(shared, writer, self.number, reserved)?);
                 self.phase = Phase::Sync;
             }
@@ -451,7 +449,7 @@ impl Job {
         for run in runs {
             discard(shared, run);
         }
-        if more || self.tail.cut_off(shared, writer)? {
+        if more || tail::cut_off(shared, writer)? {
             return Ok(Progress::More);
         }
         shared.note_cuts(writer);

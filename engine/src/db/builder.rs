@@ -12,6 +12,7 @@ use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::group::Group;
+use crate::meta::Meta;
 use crate::node;
 use crate::open::{
     LockedFile, Unnamed, create, create_unnamed, log_path, open_locked, open_or_create, settle_head,
@@ -210,7 +211,9 @@ impl<S: PageSource> Builder<S> {
     /// # Errors
     /// As [`open`](Self::open).
     pub(crate) fn open_unnamed(&self, unnamed: &Unnamed) -> Result<Db<S>> {
-        self.open_file(Arc::clone(&self.fs), unnamed.locked(), Mode::Durable)
+        // It is closed and has nothing to recover. What lies where its log would lie may be another's.
+        let (shared, _) = self.attach(Arc::clone(&self.fs), unnamed.locked(), Mode::Durable)?;
+        Ok(Db::from_shared(Arc::new(shared)))
     }
 
     /// Opens the database at `path`.
@@ -260,6 +263,13 @@ impl<S: PageSource> Builder<S> {
     }
 
     fn open_file(&self, fs: Arc<dyn FileSystem>, locked: LockedFile, mode: Mode) -> Result<Db<S>> {
+        let (shared, meta) = self.attach(fs, locked, mode)?;
+        recover::run(&shared, &meta, &log_path(&shared.path))?;
+        Ok(Db::from_shared(Arc::new(shared)))
+    }
+
+    /// What a handle refers to, as of the newest checkpoint.
+    fn attach(&self, fs: Arc<dyn FileSystem>, locked: LockedFile, mode: Mode) -> Result<(Shared<S>, Meta)> {
         let meta = settle_head(&*fs, &locked)?;
         let LockedFile { file, path, .. } = locked;
         let config =
@@ -301,8 +311,7 @@ impl<S: PageSource> Builder<S> {
             guards: Guards::default(),
             poison: OnceLock::new(),
         };
-        recover::run(&shared, &meta, &log_path(&shared.path))?;
-        Ok(Db::from_shared(Arc::new(shared)))
+        Ok((shared, meta))
     }
 }
 

@@ -38,7 +38,7 @@ const RELEASE: usize = 4096;
 pub(crate) struct Needed {
     /// All of them.
     pub(crate) pages: u64,
-    /// Those of them that are wanted in contiguous pieces.
+    /// Those of them that are wanted in contiguous pieces, and those taken before the last of these.
     values: u64,
     /// The longest piece.
     longest: u64,
@@ -67,7 +67,15 @@ impl Writer {
         let runs = nodes + counts.values + more.catalog + more.runs + dropped;
         let chain = self.space()?.upper_bound_pages(chain_capacity(page_size), runs);
         let Counts { values, longest, .. } = counts;
-        Ok(Needed { pages: nodes + values + rounds * chain, values, longest })
+        // Between the values of the checkpoint that has no places yet and those of the next, all else that it writes
+        // goes to the same runs.
+        let between = match &self.under_way {
+            Some(job) if !job.placed && self.delta.values + more.counts.values > 0 => {
+                job.written.nodes + more.catalog + chain
+            }
+            _ => 0,
+        };
+        Ok(Needed { pages: nodes + values + rounds * chain, values: values + between, longest })
     }
 
     /// By how many pages the file is too short for `needed`, and `reserve` pages more.
@@ -75,6 +83,13 @@ impl Writer {
         let space = self.space()?;
         let pieces = space.shortfall_pieces(needed.values, needed.longest);
         Ok(space.shortfall(needed.pages + reserve).max(pieces))
+    }
+
+    /// Whether all that is committed has its room.
+    pub(crate) fn has_room(&mut self, page_size: PageSize) -> Result<bool> {
+        let catalog = self.catalog_bound(page_size, &self.newest.tables);
+        let needed = self.needed(page_size, &More { catalog, ..More::default() })?;
+        Ok(self.shortfall(&needed, 0)? == 0)
     }
 
     /// Whether the free map has room for what one more page below a cut may name. Otherwise a checkpoint comes first:
@@ -123,7 +138,11 @@ impl Writer {
         let catalog = self.catalog_bound(page_size, &self.newest.tables);
         let counts = Counts { bytes: 0, nodes, values, longest: values };
         // Each may come to lie in a run of its own, which is given back one day.
-        let needed = self.needed(page_size, &More { counts, catalog, runs: nodes })?;
+        let mut needed = self.needed(page_size, &More { counts, catalog, runs: nodes })?;
+        if needed.values > 0 {
+            // They come first, and break up the runs that values count on.
+            needed.values += nodes;
+        }
         let reserve = self.reserve(shared)?;
         match self.shortfall(&needed, reserve)? {
             0 => Ok(true),
@@ -285,6 +304,66 @@ impl WriteState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::background::Stepper;
+    use crate::db::Db;
+    use crate::gate::Wait;
+    use bifold_page_source::{MemFs, MemSource};
+    use std::sync::Arc;
+
+    /// One long free run, and single pages that are free: leaves of one checkpoint go to the run before the values of
+    /// the next one do.
+    #[test]
+    fn leaves_of_the_checkpoint_under_way_do_not_take_what_the_next_ones_values_count_on() {
+        let stepper = Stepper::new();
+        let builder = Db::<MemSource>::builder().page_size(512).background(stepper.clone());
+        let db = builder.file_system(Arc::new(MemFs::new())).open("/db").unwrap();
+        let fill = |name: &str, count: u32, len| {
+            db.update(|txn| {
+                let table = txn.table(name)?;
+                (0..count).try_for_each(|n| table.insert(n.to_be_bytes(), vec![7; len]))
+            })
+            .unwrap();
+        };
+        fill("t", 600, 40);
+        fill("gone", 18_000, 60);
+        db.checkpoint().unwrap();
+        db.update(|txn| txn.drop_table("gone").map(drop)).unwrap();
+        (0..4).for_each(|_| {
+            db.checkpoint().unwrap();
+            stepper.run();
+        });
+        let shared = db.shared();
+        let end = shared
+            .with_writer(Wait::No, |writer| {
+                let space = writer.space()?;
+                let runs: Vec<Run> = space.free_runs().collect();
+                for run in runs {
+                    assert!(space.allocate_below(run.len, run.end())?.is_some());
+                    let single = run.start + 200..run.end();
+                    if run.len > 2000 {
+                        space.give_back(Run::new(run.start + 20, 150))?;
+                        single.step_by(2).try_for_each(|page| space.give_back(Run::new(page, 1)))?;
+                    }
+                }
+                Ok(space.end())
+            })
+            .unwrap();
+        // What the first checkpoint replaces is not to be had.
+        let reader = db.read().unwrap();
+        fill("t", 600, 41);
+        let under_way = || shared.with_writer(Wait::No, |writer| Ok(writer.is_unplaced())).unwrap();
+        stepper.advance(std::time::Duration::from_hours(1));
+        while !under_way() {
+            assert!(stepper.step(), "none is due");
+        }
+        // Seven pages each.
+        fill("values", 15, 3000);
+        // That what is committed waits for no room is asserted where places are taken.
+        (0..2).for_each(|_| db.checkpoint().unwrap());
+        let now = shared.with_writer(Wait::No, |writer| Ok(writer.space()?.end())).unwrap();
+        assert!(now > end, "the commit made no room: this tests nothing");
+        drop(reader);
+    }
 
     #[test]
     fn the_reserve_follows_the_file() {

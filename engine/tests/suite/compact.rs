@@ -3,9 +3,10 @@
 use super::{Backend, DbOf, PATH, assert_clean, builder, builder_sized, bytes, disk_builder, fresh, settled};
 use bifold::testing::Stepper;
 use bifold::{Builder, CompactReport, Error, PageSource, ReadTxn};
-use bifold_page_source::MemFs;
+use bifold_page_source::{FileSystem, MemFs};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::path::Path;
 
 /// What the delta may hold in most of these tests.
 const DELTA: u64 = 64 << 10;
@@ -425,4 +426,35 @@ pub fn others_write_and_read_meanwhile<B: Backend>() {
         compacting.join().unwrap();
     });
     assert_clean(&db);
+}
+
+pub fn whoever_has_a_transaction_open_does_not_wait_for_a_compaction<B: Backend>() {
+    let db = settled::<B>();
+    db.update(|txn| txn.table("t")?.insert("a", "b")).unwrap();
+    std::thread::scope(|scope| {
+        let txn = db.write().unwrap();
+        let compacting = scope.spawn(|| db.compact());
+        // Long enough for it to wait for the transaction's end.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(matches!(db.compact(), Err(Error::WriterHeldHere)));
+        drop(txn);
+        let _ = compacting.join().unwrap().unwrap();
+    });
+}
+
+pub fn a_copy_leaves_alone_what_lies_beside_its_name<B: Backend>() {
+    let fs = MemFs::new();
+    let db = in_memory_of_its_own::<B>(&fs).open(PATH).unwrap();
+    db.update(|txn| txn.table("t")?.insert([7; 100], "b")).unwrap();
+    // It may be the log of a database that somebody makes there at this moment.
+    let log = Path::new("/copy-log");
+    let file = fs.create_unnamed(log).unwrap();
+    file.write_at(b"another's", 0).unwrap();
+    fs.publish(&*file, log).unwrap();
+    let _ = db.compact_into(COPY).unwrap();
+    assert_eq!(fs.read_file(log).unwrap(), b"another's");
+    // It was a leftover.
+    let copy = builder::<B>(&fs).create(false).open(COPY).unwrap();
+    assert_eq!(content(&copy.read().unwrap()), content(&db.read().unwrap()));
+    assert!(!fs.paths().iter().any(|path| path == log));
 }

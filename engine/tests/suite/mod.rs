@@ -148,6 +148,8 @@ macro_rules! suite {
                 a_stuck_reader_ends_a_compaction
                 compacting_other_databases
                 others_write_and_read_meanwhile
+                whoever_has_a_transaction_open_does_not_wait_for_a_compaction
+                a_copy_leaves_alone_what_lies_beside_its_name
             }
             cursors {
                 a_cursor_moves_both_ways_and_turns_at_the_ends

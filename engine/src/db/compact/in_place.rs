@@ -89,6 +89,8 @@ impl<S: PageSource> Db<S> {
     pub fn compact(&self) -> Result<CompactReport> {
         let shared = self.shared();
         let before = self.file_bytes();
+        // Whoever has a transaction open is told so. In the queue of compactions it would wait for one that waits for it.
+        shared.gate.release(self.take_writer(Wait::Ever)?);
         // One at a time: what it asks of the free space is asked of all.
         let _compacting = shared.compacting.lock();
         self.find_what_was_cut()?;
@@ -122,17 +124,27 @@ impl<S: PageSource> Db<S> {
     /// Walks all that was cut off, and makes what is found free.
     fn find_what_was_cut(&self) -> Result<()> {
         self.checkpoint()?;
+        if self.walk_what_was_cut()? { self.checkpoint() } else { Ok(()) }
+    }
+
+    /// Walks it; whether a checkpoint makes pages free that were found.
+    fn walk_what_was_cut(&self) -> Result<bool> {
         let mut found = false;
         loop {
             let mut writer = self.take_writer(Wait::Ever)?;
+            if writer.under_way.is_some() {
+                // Nothing is walked while a checkpoint is: it would record half of what is found.
+                self.shared().gate.release(writer);
+                self.shared().checkpoint_outside()?;
+                continue;
+            }
             let more = walk_cut_subtrees(self.shared(), &mut writer, WALK_PER_STEP);
             found |= writer.space.as_ref().is_some_and(|space| space.awaiting_pages() > 0);
             self.shared().gate.release(writer);
             if !more? {
-                break;
+                return Ok(found);
             }
         }
-        if found { self.checkpoint() } else { Ok(()) }
     }
 }
 
@@ -242,15 +254,19 @@ impl<S: PageSource> Compaction<'_, S> {
             state.set_root(number, root);
             found.touched = true;
         }
-        let group = group_at(&mut state.walk(store), &root, &at.key)?;
+        let mut group = group_at(&mut state.walk(store), &root, &at.key)?;
+        // Those before were dealt with by the transaction that stopped here.
+        let done = group.leaves.iter().skip(1).take_while(|leaf| leaf.key <= at.key).count();
+        group.leaves.drain(..done);
         let far = far_values(state, store, &group, name, self.limit)?;
-        found.far.extend(far);
-        if self.rewrite(state, store, &mut root, &group)? {
+        let (touched, rest) = self.rewrite(state, store, &mut root, &group)?;
+        found.far.extend(far.into_iter().filter(|far| rest.as_ref().is_none_or(|rest| far.key < *rest)));
+        if touched {
             state.log.table(number, name);
             state.set_root(number, root);
             found.touched = true;
         }
-        *at = match group.next {
+        *at = match rest.or(group.next) {
             Some(key) => Position { key, ..*at },
             None => Position { table: at.table + 1, key: Vec::new() },
         };
@@ -267,14 +283,16 @@ impl<S: PageSource> Compaction<'_, S> {
         Ok(group.branches.max(leaf) >= self.limit)
     }
 
-    /// Takes over the leaves of a branch that lie badly, and merges what fits a page; whether it did anything.
+    /// Takes over the leaves of a branch that lie badly, and merges what fits a page; whether it did anything. Where
+    /// that comes to more than one transaction is to write, it stops, and returns the first key of the rest: large
+    /// pages have thousands of children.
     fn rewrite(
         &self,
         state: &mut WriteState,
         store: &Store<S>,
         root: &mut TreeRoot,
         group: &Group,
-    ) -> Result<bool> {
+    ) -> Result<(bool, Option<Vec<u8>>)> {
         let leaves = &group.leaves;
         let mut chosen = to_rewrite(leaves, self.goal, self.limit);
         if let Some(first) = chosen.first_mut() {
@@ -298,11 +316,14 @@ impl<S: PageSource> Compaction<'_, S> {
                 touched = true;
             }
             at = next;
+            if state.changes.pages.bytes() >= self.chunk {
+                break;
+            }
         }
         if merged && let Some(first) = leaves.first() {
             state.edit(store).tidy_branches(root, &first.key)?;
         }
-        Ok(touched)
+        Ok((touched, leaves.get(at).map(|leaf| leaf.key.clone())))
     }
 
     /// Cuts off the free end of the file. First the free map's chain moves to low places, then what it left is free.
@@ -357,3 +378,7 @@ fn far_values<S: PageSource>(
     }
     Ok(far)
 }
+
+#[cfg(test)]
+#[path = "in_place_tests.rs"]
+mod tests;

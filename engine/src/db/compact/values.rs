@@ -35,7 +35,7 @@ pub(super) struct Far {
 }
 
 /// A value on its way.
-struct Copy<'a> {
+pub(super) struct Copy<'a> {
     far: &'a Far,
     run: Run,
     birth: u64,
@@ -93,20 +93,26 @@ impl<S: PageSource> Db<S> {
     }
 
     /// Takes places for those of `batch` that find lower ones.
-    fn take_lower<'a>(&self, batch: &'a [Far]) -> Result<Vec<Copy<'a>>> {
+    pub(super) fn take_lower<'a>(&self, batch: &'a [Far]) -> Result<Vec<Copy<'a>>> {
         let page_size = self.shared().store.page_size;
         let mut writer = self.take_writer(Wait::Ever)?;
         let birth = writer.newest.base;
-        let taken = writer.space().and_then(|space| {
+        let mut take = || -> Result<Vec<Copy<'a>>> {
             let mut copies = Vec::new();
             for far in batch {
                 let (header, data) = pages_for(far.len, page_size);
-                if let Some(run) = space.allocate_below(header + data, far.first.page().get())? {
-                    copies.push(Copy { far, run, birth, to: None });
+                let taken = writer.space()?.allocate_below(header + data, far.first.page().get())?;
+                let Some(run) = taken else { continue };
+                // What is set aside for what was committed is not to be had.
+                if !writer.has_room(page_size)? {
+                    writer.space()?.give_back(run)?;
+                    continue;
                 }
+                copies.push(Copy { far, run, birth, to: None });
             }
             Ok(copies)
-        });
+        };
+        let taken = take();
         self.shared().gate.release(writer);
         taken
     }
