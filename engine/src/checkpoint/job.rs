@@ -226,7 +226,10 @@ impl Job {
             Phase::Seal => {
                 let reserved = self.taking.chain.take();
                 let reserved = reserved.ok_or(Error::Internal("the free map has no places"))?;
-                tail::leave_out(shared, writer, self.bytes_total >> shared.store.page_size.shift())?;
+                // A transaction that is open may count on more than what is committed needs.
+                if open.is_none() {
+                    tail::leave_out(shared, writer, self.bytes_total >> shared.store.page_size.shift())?;
+                }
                 self.map = Some(free_map::seal(shared, writer, self.number, reserved)?);
                 self.phase = Phase::Sync;
             }

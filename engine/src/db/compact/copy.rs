@@ -12,8 +12,9 @@ use std::path::Path;
 impl<S: PageSource> Db<S> {
     /// Copies the newest commit into a new database at `path`, with pages of the same size: packed full, in key order,
     /// without unused space. Readers and writers go on meanwhile. It is durable when this returns. The file bears its
-    /// name only when it is complete: a crash or an error before leaves nothing there. A database in memory is written
-    /// to disk.
+    /// name only when it is complete: a crash or an error before leaves nothing of that name. (Where the file system
+    /// has no files without names, a crash may leave one with a name of its own.) A database in memory is written to
+    /// disk.
     ///
     /// Memory: some MiB, and the largest value under a backend that reads values into memory.
     ///

@@ -13,6 +13,7 @@ use crate::free::Run;
 use crate::gate::Wait;
 use crate::root::TreeRoot;
 use crate::tree::get;
+use crate::txn::read::ReadTxn;
 use crate::txn::state::{WriteState, lookup_table};
 use crate::value::Large;
 use crate::walk::Walk;
@@ -80,7 +81,9 @@ impl<S: PageSource> Db<S> {
         if copies.is_empty() {
             return Ok(0);
         }
-        let copied = copies.iter_mut().try_for_each(|copy| self.copy_value(copy));
+        // Until the entries refer to the copies: what it sees keeps its place, so that no other value is taken for it.
+        let snapshot = self.read()?;
+        let copied = copies.iter_mut().try_for_each(|copy| self.copy_value(&snapshot, copy));
         // Whatever came of it, the places are the transaction's now.
         let txn = self.write()?;
         let moved = txn.attempt(|state| {
@@ -95,9 +98,8 @@ impl<S: PageSource> Db<S> {
     /// Takes places for those of `batch` that find lower ones.
     pub(super) fn take_lower<'a>(&self, batch: &'a [Far]) -> Result<Vec<Copy<'a>>> {
         let page_size = self.shared().store.page_size;
-        let mut writer = self.take_writer(Wait::Ever)?;
-        let birth = writer.newest.base;
-        let mut take = || -> Result<Vec<Copy<'a>>> {
+        self.shared().with_writer(Wait::Ever, |writer| {
+            let birth = writer.newest.base;
             let mut copies = Vec::new();
             for far in batch {
                 let (header, data) = pages_for(far.len, page_size);
@@ -111,18 +113,14 @@ impl<S: PageSource> Db<S> {
                 copies.push(Copy { far, run, birth, to: None });
             }
             Ok(copies)
-        };
-        let taken = take();
-        self.shared().gate.release(writer);
-        taken
+        })
     }
 
     /// Copies a value to its new place, if it is still where it was.
-    fn copy_value(&self, copy: &mut Copy<'_>) -> Result<()> {
+    fn copy_value(&self, snapshot: &ReadTxn<'_, S>, copy: &mut Copy<'_>) -> Result<()> {
         let shared = self.shared();
         let store = &shared.store;
         let far = copy.far;
-        let snapshot = self.read()?;
         let Some(root) = lookup_table(store, snapshot.root(), &far.table)? else { return Ok(()) };
         if place_of(&mut Walk::new(store, None), &root, &far.key)? != Some((far.first, far.len)) {
             return Ok(());
