@@ -59,6 +59,12 @@ impl FreeSpace {
         self.placing.lowest.or(self.placing.roomy)
     }
 
+    /// Whether free pages go to where they fit best.
+    #[cfg(test)]
+    pub(super) fn places_best_fit(&self) -> bool {
+        self.limit().is_none()
+    }
+
     /// A checkpoint begins: if most of the file is free then, its pages go to the lowest places.
     pub(super) fn note_room(&mut self) {
         let free = self.free.pages();
