@@ -140,6 +140,14 @@ pub trait Store: Sized + Sync {
     /// See [`open`](Self::open).
     fn finish(&self) -> Result<()>;
 
+    /// A checkpoint as the store makes them by itself, paced if it paces them; returns when it is done.
+    ///
+    /// # Errors
+    /// See [`open`](Self::open).
+    fn checkpoint(&self) -> Result<()> {
+        self.finish()
+    }
+
     /// What the store counts, if it does.
     fn counters(&self) -> Option<Counters> {
         None

@@ -360,6 +360,21 @@ fn values(count: u32, txn: &WriteTxn<'_, MemSource>) -> Result<(), Error> {
     (0..count).try_for_each(|n| txn.table("t")?.insert(n.to_be_bytes(), vec![n as u8; 6000]))
 }
 
+#[test]
+fn a_checkpoint_that_was_asked_for_comes_whatever_is_committed_meanwhile() {
+    let mut bed = Bed::new(false);
+    let before = bed.db.stats().checkpoints;
+    bed.db.begin_checkpoint().unwrap();
+    bed.commit(&puts("t", 0..3, 20, 5), Durability::Deferred);
+    assert_eq!(bed.db.stats().checkpoints, before, "it is left to the background");
+    stepper().run();
+    assert_eq!(bed.db.stats().checkpoints, before + 1);
+    assert_eq!(bed.db.stats().delta_bytes, 0);
+    stepper().run();
+    assert_eq!(bed.db.stats().checkpoints, before + 1, "once");
+    bed.finish().unwrap();
+}
+
 /// What the checkpoint would write for readers is gone when they are, and its descriptors are another's.
 #[test]
 fn readers_that_end_while_their_pages_are_written() {

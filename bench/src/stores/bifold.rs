@@ -4,6 +4,8 @@
 use crate::{Counters, Durability, Order, Result, Setup, Store};
 use bifold::{Db, PageSource, mmap, pool};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Bifold over a mapping.
 pub type Mmap = Bifold<mmap::Source>;
@@ -135,6 +137,18 @@ impl<S: Backend> Store for Bifold<S> {
 
     fn finish(&self) -> Result<()> {
         Ok(self.db.checkpoint()?)
+    }
+
+    fn checkpoint(&self) -> Result<()> {
+        let (before, begun) = (self.db.stats().checkpoints, Instant::now());
+        self.db.begin_checkpoint()?;
+        while self.db.stats().checkpoints == before {
+            if begun.elapsed() > Duration::from_mins(5) {
+                return Err("the checkpoint comes to no end".into());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     fn counters(&self) -> Option<Counters> {

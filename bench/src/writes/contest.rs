@@ -215,7 +215,7 @@ impl<'o, S: Store> Contest<'o, S> {
                 })?;
                 if found == 1 { Ok(()) } else { Err("an entry is missing".into()) }
             };
-            drive::before_and_beside(QUIET, once, || store.finish(), &mut quiet, &mut outcome.latency)?;
+            drive::before_and_beside(QUIET, once, || store.checkpoint(), &mut quiet, &mut outcome.latency)?;
             outcome.run = start.elapsed();
         }
         outcome.commits = outcome.latency.len() + quiet.len();

@@ -48,6 +48,8 @@ const RATE: u64 = 256 << 20;
 pub(crate) struct Schedule {
     /// A checkpoint is due.
     due: bool,
+    /// One was asked for.
+    asked: bool,
     /// When the oldest commit was made that no checkpoint holds.
     dirty_since: Option<Duration>,
     /// Subtrees were cut off that can be walked.
@@ -62,7 +64,15 @@ pub(crate) struct Schedule {
 
 impl Default for Schedule {
     fn default() -> Self {
-        Self { due: false, dirty_since: None, cuts: false, patience: 0, rate: RATE, transaction: 0 }
+        Self {
+            due: false,
+            asked: false,
+            dirty_since: None,
+            cuts: false,
+            patience: 0,
+            rate: RATE,
+            transaction: 0,
+        }
     }
 }
 
@@ -152,6 +162,12 @@ impl<S: PageSource> Shared<S> {
         schedule.due |= waiting && schedule.patience == 0;
     }
 
+    /// Asks the background for a checkpoint, whether or not one is due.
+    pub(crate) fn ask_for_checkpoint(&self) {
+        self.schedule.lock().asked = true;
+        self.wake_checkpointer();
+    }
+
     /// Has the background do what is due, or does it here where there is no background. No gate is held.
     pub(crate) fn wake_checkpointer(&self) {
         if self.checkpoint_worker.wake() {
@@ -183,7 +199,7 @@ impl<S: PageSource> Shared<S> {
         log_after: LogAfter,
     ) -> Result<Job, Failure> {
         let mut schedule = self.schedule.lock();
-        (schedule.due, schedule.dirty_since) = (false, None);
+        (schedule.due, schedule.asked, schedule.dirty_since) = (false, false, None);
         drop(schedule);
         let broken = BrokenOff(self);
         let job = Job::begin(self, writer, candidate, log_after);
@@ -288,9 +304,12 @@ impl<S: PageSource> Shared<S> {
     /// Does checkpoint `number` to its end, unless others do; returns what came of it. Later ones are not waited for.
     fn see_ended(&self, number: u64) -> Result<()> {
         loop {
-            let slot = self.job.lock();
+            let mut slot = self.job.lock();
             if slot.job.as_ref().is_none_or(|job| job.number() > number) {
                 return slot.outcome(number);
+            }
+            if let Some(job) = &mut slot.job {
+                job.be_gentle(false);
             }
             drop(slot);
             self.step_outside(Wait::Ever)?;
@@ -441,6 +460,7 @@ impl<S: PageSource> Steps<'_, S> {
             return Next::WhenWoken;
         }
         let wait = if self.paced { Wait::For(GATE_WAIT) } else { Wait::Ever };
+        self.look_at_pace();
         match shared.step_outside(wait) {
             Ok(Step::Did(Progress::Wrote(bytes))) => self.pace(bytes),
             Ok(Step::Did(_) | Step::Busy) => Next::Again,
@@ -466,17 +486,28 @@ impl<S: PageSource> Steps<'_, S> {
         self.deadline().map_or(Next::WhenWoken, |at| Next::After(at.saturating_sub(now).max(RETRY)))
     }
 
-    /// Waits after a batch of `bytes`, unless writers come nearer to the bounds than the checkpoint to its end.
-    fn pace(&self, bytes: u64) -> Next {
-        let Some(progress) = self.shared.job.lock().job.as_ref().map(Job::progress) else {
-            return Next::Again;
-        };
-        // It begins with the bounds half full, and is to be done before writers are slowed.
+    /// Whether there is time: writers come no nearer to the bounds than the checkpoint to its end. It begins with the
+    /// bounds half full, and is to be done before writers are slowed.
+    fn has_time(&self, progress: u64) -> bool {
         let used = self.shared.fullness().saturating_sub(FULL / 2) * FULL / (SLOW_FROM - FULL / 2);
-        if !self.paced || used >= progress {
-            return Next::Again;
+        self.paced && used < progress
+    }
+
+    /// Has the job write little at a time where there is time.
+    fn look_at_pace(&self) {
+        if let Some(job) = &mut self.shared.job.lock().job {
+            let gentle = self.has_time(job.progress().max(1));
+            job.be_gentle(gentle);
         }
-        self.shared.background.sleep(Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / PACE_MIN));
+    }
+
+    /// Waits after a batch of `bytes` where there is time.
+    fn pace(&self, bytes: u64) -> Next {
+        let progress = self.shared.job.lock().job.as_ref().map(Job::progress);
+        if progress.is_some_and(|progress| self.has_time(progress)) {
+            let time = Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / PACE_MIN);
+            self.shared.background.sleep(time);
+        }
         Next::Again
     }
 
@@ -486,10 +517,10 @@ impl<S: PageSource> Steps<'_, S> {
         let schedule = *shared.schedule.lock();
         let deadline = self.deadline();
         let late = deadline.is_some_and(|at| at <= now);
-        if !(schedule.due || late || schedule.cuts) {
+        let begins = schedule.due || schedule.asked || late;
+        if !(begins || schedule.cuts) {
             return deadline.map_or(Next::WhenWoken, |at| Next::After(at.saturating_sub(now)));
         }
-        let begins = schedule.due || late;
         let result = shared.with_writer(wait, |writer| {
             // Since it was looked for, another may have begun one.
             if begins && writer.under_way.is_none() {
@@ -511,7 +542,9 @@ impl<S: PageSource> Steps<'_, S> {
             Err(Error::WriterHeldHere) => Next::After(GATE_WAIT),
             Err(error) => {
                 tracing::warn!(%error, "a checkpoint failed");
-                shared.schedule.lock().due = false;
+                let mut schedule = shared.schedule.lock();
+                (schedule.due, schedule.asked) = (false, false);
+                drop(schedule);
                 self.until_late()
             }
         }

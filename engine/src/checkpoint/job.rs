@@ -43,6 +43,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Bytes that are written at a time where there is time: as many as a commit's sync hardly notices before it.
+const GENTLE_BYTES: usize = 256 << 10;
 /// Runs of pages that one step notes, drops or releases: as many as take about a millisecond.
 const RUNS_PER_STEP: usize = 512;
 /// Descriptors that one step gives their homes.
@@ -95,6 +97,8 @@ pub(crate) struct Job {
     dropped: (Vec<u32>, usize),
     /// The file was grown to so many pages for the checkpoint after this one: they may be used once that is durable.
     grown_to: u64,
+    /// Writes little at a time.
+    gentle: bool,
     begun: Duration,
     bytes_written: u64,
     bytes_total: u64,
@@ -156,6 +160,7 @@ impl Job {
             homed: 0,
             dropped: (Vec::new(), 0),
             grown_to: 0,
+            gentle: false,
             begun,
             bytes_written: 0,
             bytes_total: counts.bytes,
@@ -195,6 +200,11 @@ impl Job {
             Phase::Pages => (self.bytes_written * 1024 / self.bytes_total.max(1)).min(1024),
             _ => 1024,
         }
+    }
+
+    /// Whether it is to write little at a time, so that a commit's sync finds little before it at the disk.
+    pub(super) fn be_gentle(&mut self, gentle: bool) {
+        self.gentle = gentle;
     }
 
     /// Does the next step. `open` is the transaction, if one is open, that waits for this in its commit.
@@ -255,7 +265,10 @@ impl Job {
             Phase::Pages => {
                 let image = |id: u32| image(&shared.store.slab, id);
                 let (layout, homes) = (&self.layout, &mut self.homes);
-                let written = self.writer.write_next(shared, layout, homes, self.before, &image)?;
+                let most =
+                    if self.gentle { GENTLE_BYTES >> shared.store.page_size.shift() } else { usize::MAX };
+                let how = (self.before, most.max(1));
+                let written = self.writer.write_next(shared, layout, homes, how, &image)?;
                 if let Some(bytes) = written {
                     self.bytes_written += bytes;
                     return Ok(Progress::Wrote(bytes));

@@ -109,14 +109,14 @@ impl PageWriter {
         Self { values, leaves, branches, ..Self::default() }
     }
 
-    /// Writes the next batch of pages, or the next large value; the bytes written, or `None` if all is. `image` gives
-    /// the image of a page; `birth` is that of large values.
+    /// Writes the next batch of at most `most` pages, or the next large value; the bytes written, or `None` if all is.
+    /// `image` gives the image of a page; `birth` is that of large values.
     pub(crate) fn write_next<S: PageSource>(
         &mut self,
         shared: &Shared<S>,
         layout: &Layout,
         homes: &mut Homes,
-        birth: u64,
+        (birth, most): (u64, usize),
         image: &dyn Fn(u32) -> Result<Arc<Image>>,
     ) -> Result<Option<u64>> {
         if let Some(value) = layout.values.get(self.next_value) {
@@ -140,7 +140,8 @@ impl PageWriter {
                 };
                 let place = &mut |_| places.next();
                 let batch = Batch { shared, homes, buffer: &mut self.buffer, image };
-                let written = batch.write(&ids[done..], place)?;
+                let end = ids.len().min(done.saturating_add(most));
+                let written = batch.write(&ids[done..end], place)?;
                 self.next_page.1 += written;
                 return Ok(Some((written * shared.store.page_size.bytes()) as u64));
             }

@@ -195,8 +195,9 @@ impl<S: PageSource> Db<S> {
         }
     }
 
-    /// Writes everything committed so far to the file, so that recovery has nothing to do. Readers and writers go on
-    /// meanwhile; the parts of it that change the writer's state wait for the write transaction.
+    /// Writes everything committed so far to the file, as fast as the disk takes it, so that recovery has nothing to do.
+    /// Readers and writers go on meanwhile, and wait for the disk like it; the parts of it that change the writer's state
+    /// wait for the write transaction.
     ///
     /// # Errors
     /// As [`write`](Self::write); [`Error::DiskFull`], after which nothing has changed.
@@ -206,6 +207,20 @@ impl<S: PageSource> Db<S> {
         self.shared.gate.release(writer);
         self.shared.checkpoint_outside()?;
         self.shared.wake_checkpointer();
+        Ok(())
+    }
+
+    /// Asks for a checkpoint in the background, and does not wait for it. It takes its time, so that commits and reads
+    /// hardly notice, as those do that come by themselves; one that is under way already is not followed by another.
+    /// `stats().checkpoints` tells when it is done.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write). What the background meets, it traces.
+    pub fn begin_checkpoint(&self) -> Result<()> {
+        // Sees to it that the free map is read.
+        let writer = self.take_writer(Wait::Ever)?;
+        self.shared.gate.release(writer);
+        self.shared.ask_for_checkpoint();
         Ok(())
     }
 
