@@ -191,8 +191,9 @@ impl<'o, S: Store> Contest<'o, S> {
         stream: u64,
         outcome: &mut Outcome,
     ) -> Result<()> {
-        // Each put changes another leaf of some 4 KiB: less than half of what begins a checkpoint by itself.
-        let dirty = (self.options.delta_mib << 20) / 4096 / 5;
+        // Each put changes another leaf of some 4 KiB: three quarters of what begins a checkpoint by itself, so that it has
+        // about the size of one that does, and the puts of the quiet time do not begin it.
+        let dirty = (self.options.delta_mib << 20) / 4096 / 8 * 3;
         let (mut numbers, mut drawn) = (Numbers::new(stream), Vec::new());
         let whole = Share { index: 0, of: 1 };
         let mut put = |numbers: &mut Numbers, count: u64| {

@@ -79,7 +79,7 @@ pub(super) fn commit<S: PageSource>(txn: WriteTxn<'_, S>) -> Result<()> {
 impl<S: PageSource> Db<S> {
     /// Makes the file as short as its content allows, and brings its pages in key order, as far as about one rewriting
     /// of each page does. Readers and writers go on: it is a row of write transactions, each with at most a quarter of
-    /// [`delta_size`](Builder::delta_size) to write, and of checkpoints. Meanwhile the file may grow by an eighth. A
+    /// [`delta_size`](crate::Builder::delta_size) to write, and of checkpoints. Meanwhile the file may grow by an eighth. A
     /// crash at any time leaves the content as it is.
     ///
     /// It ends early where read transactions that began before it hold what it would give back, and tells so.
