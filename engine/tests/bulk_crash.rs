@@ -13,7 +13,7 @@ use bifold_page_source::{MemFs, MemSource};
 use common::crashes::{Bounds, check_image, plans, walk};
 use common::model::{Change, Rows, State, after};
 use common::run::{Step, changes, commit, record};
-use common::verify::{Allowed, check, is_clean, shown};
+use common::verify::{Allowed, check, is_clean, is_named, shown};
 use common::{DB, Setup, TestSource};
 use std::sync::Arc;
 
@@ -126,16 +126,6 @@ fn bed<S: TestSource>() -> Bed<S> {
         history.push(after(&history[history.len() - 1], &changes));
     }
     Bed { disk, faults, db, history }
-}
-
-/// Whether an error may come of a failing call.
-fn is_named(error: &Error) -> bool {
-    match error {
-        Error::Io { source, .. } => matches!(source.raw_os_error(), Some(5 | 28)),
-        Error::DiskFull { .. } => true,
-        Error::OutcomeUnknown(cause) | Error::Poisoned(cause) => is_named(cause),
-        _ => false,
-    }
 }
 
 /// A load with one fault in it or in its commit; false if the fault was not met.

@@ -12,7 +12,7 @@ use bifold_page_source::testing::{Fault, FaultFs, OpKind};
 use bifold_page_source::{MemFs, MemSource};
 use common::model::{Change, State, after};
 use common::run::{Step, commit, script};
-use common::verify::{Allowed, check, is_clean, shown};
+use common::verify::{Allowed, check, is_clean, is_named, shown};
 use common::{DB, Setup, TestSource, stepper};
 use std::sync::Arc;
 
@@ -142,16 +142,6 @@ impl<S: TestSource> Bed<S> {
         let opened = check::<S>(self.setup, Arc::new(self.disk), &self.history, &allowed);
         let opened = opened.map_err(|what| format!("{what} (after {errors:?})"))?;
         opened.map_or(Ok(()), |(db, _)| is_clean(&db).map_err(|what| format!("{what} (after {errors:?})")))
-    }
-}
-
-/// Whether an error may come of a failing call.
-fn is_named(error: &Error) -> bool {
-    match error {
-        Error::Io { source, .. } => matches!(source.raw_os_error(), Some(5 | 28)),
-        Error::DiskFull { .. } => true,
-        Error::OutcomeUnknown(cause) | Error::Poisoned(cause) => is_named(cause),
-        _ => false,
     }
 }
 

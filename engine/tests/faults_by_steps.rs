@@ -15,7 +15,7 @@ use bifold_page_source::testing::{Fault, FaultFs, OpKind};
 use bifold_page_source::{MemFs, MemSource};
 use common::model::{Change, State, after, difference};
 use common::run::{COMPACTION_MOST, Step, script_by_steps};
-use common::verify::{Allowed, check, is_clean, shown};
+use common::verify::{Allowed, check, is_clean, is_named, shown};
 use common::{DB, LOG, Setup, TestSource, step_by_hand, stepper};
 use std::sync::Arc;
 use std::time::Duration;
@@ -252,16 +252,6 @@ impl<S: TestSource> Bed<S> {
         let opened = check::<S>(Setup::SMALL, Arc::new(self.disk), &self.history, &allowed);
         let clean = opened.and_then(|opened| opened.map_or(Ok(()), |(db, _)| is_clean(&db)));
         clean.map_err(|what| format!("{what} (after {errors:?})"))
-    }
-}
-
-/// Whether an error may come of a failing call.
-fn is_named(error: &Error) -> bool {
-    match error {
-        Error::Io { source, .. } => matches!(source.raw_os_error(), Some(5 | 28)),
-        Error::DiskFull { .. } => true,
-        Error::OutcomeUnknown(cause) | Error::Poisoned(cause) => is_named(cause),
-        _ => false,
     }
 }
 

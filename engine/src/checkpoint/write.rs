@@ -12,11 +12,13 @@ use std::sync::atomic::Ordering;
 /// Writes pages to places that the free space has given.
 pub(crate) fn write_pages<S: PageSource>(store: &Store<S>, writes: &[PageWrite<'_>]) -> Result<()> {
     let bytes: usize = writes.iter().map(|write| write.bytes.len()).sum();
-    // SAFETY: every place comes from `FreeSpace`, which hands a page out only if it was never in use, or was born at
-    // checkpoint A and dropped at B with B durable and no live snapshot between; so no snapshot's walk can come to it,
-    // and views, pins and spans live within walks and snapshots. What has been handed out is not handed out again, but
-    // for what the open transaction itself wrote there and dropped or undid again: that is given back while no guard or
-    // cursor of it is alive, or after a time at which none was (`txn::reuse`), and between its calls it has no walk.
+    // Every place comes from `FreeSpace`, which hands a page out only if it was never in use, or was born at checkpoint A
+    // and dropped at B with B durable and no live snapshot between: no snapshot's walk can come to it, and views, pins and
+    // spans live within walks and snapshots. What was handed out is not handed out again, but for what the open
+    // transaction itself wrote there and dropped or undid again.
+    // SAFETY: so nobody can hold a view, pin or span of these places; neither can the open transaction, of what it uses
+    // again: that was given back while no guard or cursor of it was alive, or after a time at which none was
+    // (`txn::reuse`), and between its calls it has no walk.
     unsafe { store.source.write(writes)? };
     store.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     Ok(())

@@ -117,11 +117,11 @@ impl Slab {
             return Entry::Home(home);
         }
         let image = Self::load(slot, guard);
-        // SAFETY: null, or a pointer to an image whose count the slot owned when it was loaded. That count is dropped
-        // only through `EpochGuard::retire`, after the pointer was taken out of the slot (`replace`): so not before
-        // `guard`, which was alive at the load, is dropped, and the reference ends before that. Meanwhile nobody gets
-        // `&mut` to the image, as with this count alive no other `Arc` is unique. The load was an `Acquire` one, so
-        // the image is seen whole.
+        // The count that the slot owned leaves it in `replace` and goes to `Spares::leave`, which drops it or gives it to
+        // the writer only through the epoch, entered after that.
+        // SAFETY: null, or an image whose count the slot owned at this `Acquire` load. That count lives until every guard
+        // of the time is gone, and `guard` is one: until then the image is not freed, and no `Arc` of it is unique, so
+        // that nobody gets `&mut` to it. The reference ends before the guard.
         if let Some(image) = unsafe { image.as_ref() } {
             return Entry::Image(image);
         }

@@ -18,6 +18,16 @@ pub(crate) struct Allowed {
     pub(crate) absent: bool,
 }
 
+/// Whether an error may come of a failing call.
+pub(crate) fn is_named(error: &Error) -> bool {
+    match error {
+        Error::Io { source, .. } => matches!(source.raw_os_error(), Some(5 | 28)),
+        Error::DiskFull { .. } => true,
+        Error::OutcomeUnknown(cause) | Error::Poisoned(cause) => is_named(cause),
+        _ => false,
+    }
+}
+
 /// Opens an existing database; `None` if there is none.
 pub(crate) fn open<S: TestSource>(
     setup: Setup,
