@@ -56,6 +56,14 @@ impl Arena {
         Ok(Self { map, start, frames, page_size, granule: rustix::param::page_size() })
     }
 
+    /// Takes the memory of all frames from the system. Nobody else knows the arena yet.
+    pub(crate) fn populate(&mut self) {
+        for frame in (0..self.frames).step_by(self.frames_per_granule() as usize) {
+            // SAFETY: the frame is one of this arena's, and `&mut self` excludes everybody else.
+            unsafe { self.at(frame).write_volatile(0) };
+        }
+    }
+
     /// Where a frame's bytes begin.
     #[inline]
     fn at(&self, frame: u32) -> *mut u8 {

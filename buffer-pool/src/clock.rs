@@ -127,6 +127,11 @@ impl Clock {
         self.frames.len() as u32 - self.retired
     }
 
+    /// Those of `all` frames that were not given up.
+    pub(crate) fn kept(&self, all: u32) -> u32 {
+        all - self.retired
+    }
+
     pub(crate) fn limit(&self) -> u32 {
         self.limit
     }

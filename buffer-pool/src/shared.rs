@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) config: SourceConfig,
     pub(crate) plan: Plan,
     pub(crate) budget: u64,
+    /// All frames have had their memory since the opening.
+    pub(crate) populated: bool,
     /// The file's length in pages.
     pub(crate) len: AtomicU64,
     /// Held while the file's length changes, over the call; no reader and no writer takes it.

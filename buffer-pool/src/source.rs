@@ -35,9 +35,13 @@ fn open(file: Arc<dyn File>, config: SourceConfig, options: &Options) -> io::Res
     let len = file.len()? >> config.page_size.shift();
     let plan = Plan::new(options, config.page_size, len)?;
     let device = Arc::new(Device::new(file, options.direct, config.page_size)?);
+    let mut arena = Arena::new(plan.frames, config.page_size)?;
+    if options.populate {
+        arena.populate();
+    }
     let memory = Memory {
         words: Translation::new(len)?,
-        arena: Arena::new(plan.frames, config.page_size)?,
+        arena,
         epochs: Domain::new(plan.slots),
         branches: (0..plan.frames).map(|_| AtomicU8::new(0)).collect(),
         evictions: AtomicU64::new(0),
@@ -56,6 +60,7 @@ fn open(file: Arc<dyn File>, config: SourceConfig, options: &Options) -> io::Res
         config,
         plan,
         budget: options.cache_size,
+        populated: options.populate,
         len: AtomicU64::new(len),
         resizing: Mutex::new(()),
         read_staging: Staging::new((plan.staging - write_share) as usize)?,
@@ -133,7 +138,10 @@ impl PageSource for PoolSource {
     fn stats(&self) -> SourceStats {
         let (shared, io) = (&self.shared, &self.shared.device.counts);
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let populated = u64::from(shared.clock.lock().populated());
+        let populated = {
+            let clock = shared.clock.lock();
+            u64::from(if shared.populated { clock.kept(shared.plan.frames) } else { clock.populated() })
+        };
         let mut stats = SourceStats::default();
         stats.pages_read = read(&shared.counts.pages_read);
         stats.bytes_read = read(&io.bytes_read);

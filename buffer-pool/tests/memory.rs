@@ -73,4 +73,15 @@ fn resident_memory_stays_within_the_budget() {
     println!("{} KiB resident of a budget of {} KiB", grown >> 10, BUDGET >> 10);
     assert!(grown <= BUDGET + BUDGET / 20, "{} KiB of {} KiB", grown >> 10, BUDGET >> 10);
     assert!(grown > BUDGET / 2, "the cache was filled, or this measures nothing");
+    drop(source);
+    let (before, file) = (resident().unwrap_or(0), OsFs.create_unnamed(&dir.path().join("file")).unwrap());
+    let source = open(file, size, &Options::new().cache_size(BUDGET).populate(true));
+    let (used, grown) = (source.stats().used_bytes, resident().unwrap_or(0).saturating_sub(before));
+    assert!(used <= BUDGET && used > BUDGET / 10 * 9, "{used}: taken at opening");
+    assert!(
+        grown <= BUDGET + BUDGET / 20 && grown > BUDGET / 4 * 3,
+        "{} KiB of {} KiB",
+        grown >> 10,
+        BUDGET >> 10
+    );
 }

@@ -41,7 +41,7 @@ impl Backend for pool::Source {
     const STORE: &'static str = "bifold-pool";
 
     fn options(setup: &Setup) -> pool::Options {
-        pool::Options::new().cache_size(setup.cache_bytes)
+        pool::Options::new().cache_size(setup.cache_bytes).populate(setup.populate)
     }
 }
 

@@ -87,7 +87,6 @@ impl Options {
             durability,
             // Room for a file that grows while a reader keeps old pages, or until a sync.
             file_bytes_max: bytes * 16 + (8 << 30),
-            populate: false,
             ..Setup::in_memory(bytes)
         }
     }

@@ -145,7 +145,7 @@ impl<S: PageSource> Shared<S> {
         if first {
             schedule.dirty_since = Some(self.background.now());
         }
-        first || schedule.due || schedule.cuts || !idle
+        first || schedule.due || schedule.cuts || !idle || self.store.slab.wants_frames()
     }
 
     /// After a checkpoint: what it found cut off can be walked.
@@ -430,11 +430,12 @@ impl<S: PageSource> Shared<S> {
     }
 }
 
-/// The background's part: checkpoints when they are due, and walks what was cut off.
+/// The background's part: checkpoints when they are due, walks of what was cut off, and memory for the delta.
 pub(crate) struct CheckpointTask<S: PageSource>(pub(crate) Arc<Shared<S>>);
 
 impl<S: PageSource> Task for CheckpointTask<S> {
     fn step(&mut self) -> Next {
+        self.0.store.slab.prepare_frames();
         Steps { shared: &self.0, paced: true }.step()
     }
 }

@@ -4,6 +4,10 @@
 //! and where the system has huge pages, many images share one. A search of the delta therefore misses the processor's
 //! table of addresses no more often than one of the file. The lowest region with a free frame is used first, so that
 //! higher ones fall empty; those are given back to the system, but for one.
+//!
+//! The first touch of a huge page is slow: the system clears it, 0.2 ms, and a virtual machine whose host has to find
+//! the memory stops for 5 ms. So when a region is half used and no other is empty, the background is told to get the next one ready
+//! ([`Frames::prepare`]), and commits seldom meet that.
 #![expect(
     unsafe_code,
     reason = "allocation with an alignment, and frames of a region that have owners of their own"
@@ -19,15 +23,20 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes of a huge page, and of the largest region.
 const HUGE: usize = 2 << 20;
+/// Bytes of the least page of memory: touched once, it is there.
+const TOUCH: usize = 4096;
 
 /// Where frames of one length come from.
 pub(crate) struct Frames {
     frame_len: usize,
     region: Layout,
     state: Mutex<State>,
+    /// A region was half used while no other was empty: soon an image would wait for one.
+    wanted: AtomicBool,
 }
 
 #[derive(Default)]
@@ -57,7 +66,9 @@ impl Frames {
         let len = if part == 0 { 0 } else { (1 << part.ilog2()).max(frame_len) };
         let region = Layout::from_size_align(len, len.min(HUGE)).ok()?;
         let whole = frame_len.is_power_of_two() && len > 0 && len.is_multiple_of(frame_len);
-        whole.then(|| Arc::new(Self { frame_len, region, state: Mutex::default() }))
+        whole.then(|| {
+            Arc::new(Self { frame_len, region, state: Mutex::default(), wanted: AtomicBool::new(false) })
+        })
     }
 
     /// A frame that holds `bytes`, which are as many as it takes.
@@ -77,14 +88,17 @@ impl Frames {
         let mut state = self.state.lock();
         let index = match state.roomy.first() {
             Some(&index) => index,
-            None => self.add_region(&mut state),
+            None => state.add(self.region(), self.frames()),
         };
-        let frames = self.region.size() / self.frame_len;
         let State { regions, roomy, empty } = &mut *state;
         let region = regions.get_mut(index as usize)?.as_mut()?;
-        let was_empty = region.free.len() == frames;
+        let was_empty = region.free.len() == self.frames() as usize;
         let place = region.free.pop()?;
         *empty -= u32::from(was_empty);
+        // In a small database half a region is never used up.
+        if *empty == 0 && region.free.len() == self.frames() as usize / 2 && self.region.size() == HUGE {
+            self.wanted.store(true, Ordering::Relaxed);
+        }
         if region.free.is_empty() {
             roomy.remove(&index);
         }
@@ -93,7 +107,13 @@ impl Frames {
         Some((index, start))
     }
 
-    fn add_region(&self, state: &mut State) -> u32 {
+    /// Frames in a region.
+    fn frames(&self) -> u32 {
+        (self.region.size() / self.frame_len) as u32
+    }
+
+    /// Memory for a region.
+    fn region(&self) -> NonNull<u8> {
         // SAFETY: the layout's size is not zero.
         let start = unsafe { alloc::alloc(self.region) };
         let Some(start) = NonNull::new(start) else { alloc::handle_alloc_error(self.region) };
@@ -103,23 +123,31 @@ impl Frames {
                 slice::from_raw_parts_mut(start.as_ptr().cast::<MaybeUninit<u8>>(), HUGE)
             });
         }
-        let frames = (self.region.size() / self.frame_len) as u32;
-        let region = Region { start, free: (0..frames).rev().collect() };
-        let gap = state.regions.iter().position(Option::is_none);
-        let index = gap.unwrap_or(state.regions.len());
-        if index == state.regions.len() {
-            state.regions.push(None);
+        start
+    }
+
+    /// Whether there is something to [`prepare`](Self::prepare).
+    pub(crate) fn wants_region(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// Gets a region ready before it is needed, if none is empty: its memory is there, not only promised. To be called
+    /// by a thread that has time.
+    pub(crate) fn prepare(&self) {
+        if !self.wanted.swap(false, Ordering::Relaxed) || self.state.lock().empty > 0 {
+            return;
         }
-        state.regions[index] = Some(region);
-        state.roomy.insert(index as u32);
-        state.empty += 1;
-        index as u32
+        let start = self.region();
+        for offset in (0..self.region.size()).step_by(TOUCH) {
+            // SAFETY: within the region, which was allocated just now and which nobody else knows.
+            unsafe { start.add(offset).write_volatile(0) };
+        }
+        self.state.lock().add(start, self.frames());
     }
 
     /// Takes a frame of region `index` back.
     fn give_back(&self, index: u32, start: NonNull<u8>) {
         let mut state = self.state.lock();
-        let frames = self.region.size() / self.frame_len;
         let State { regions, roomy, empty } = &mut *state;
         let slot = &mut regions[index as usize];
         let Some(region) = slot.as_mut() else { return };
@@ -128,7 +156,7 @@ impl Frames {
         if region.free.len() == 1 {
             roomy.insert(index);
         }
-        if region.free.len() == frames {
+        if region.free.len() == self.frames() as usize {
             if *empty == 0 {
                 *empty = 1;
                 return;
@@ -136,7 +164,7 @@ impl Frames {
             roomy.remove(&index);
             let start = region.start;
             *slot = None;
-            // SAFETY: allocated in `add_region` with this layout; all its frames are back, and it is known no more.
+            // SAFETY: allocated in `region` with this layout; all its frames are back, and it is known no more.
             unsafe { alloc::dealloc(start.as_ptr(), self.region) };
         }
     }
@@ -148,10 +176,26 @@ impl Frames {
     }
 }
 
+impl State {
+    /// Adds a region of so many frames, all free; its index.
+    fn add(&mut self, start: NonNull<u8>, frames: u32) -> u32 {
+        let region = Region { start, free: (0..frames).rev().collect() };
+        let gap = self.regions.iter().position(Option::is_none);
+        let index = gap.unwrap_or(self.regions.len());
+        if index == self.regions.len() {
+            self.regions.push(None);
+        }
+        self.regions[index] = Some(region);
+        self.roomy.insert(index as u32);
+        self.empty += 1;
+        index as u32
+    }
+}
+
 impl Drop for Frames {
     fn drop(&mut self) {
         for region in self.state.get_mut().regions.drain(..).flatten() {
-            // SAFETY: allocated in `add_region` with this layout; every frame holds a count of `self`, so none is left.
+            // SAFETY: allocated in `region` with this layout; every frame holds a count of `self`, so none is left.
             unsafe { alloc::dealloc(region.start.as_ptr(), self.region) };
         }
     }
@@ -273,6 +317,28 @@ mod tests {
         assert!(Frames::new(4096, 0).is_none());
         assert!(Frames::new(0, 1 << 30).is_none());
         assert!(Frame::from(Box::<[u8]>::default()).is_empty());
+    }
+
+    #[test]
+    fn a_region_is_prepared_when_one_is_half_used() {
+        const LEN: usize = 1 << 19;
+        let frames = Frames::new(LEN, 1 << 30).unwrap();
+        let first = frames.frame(&[1; LEN]);
+        frames.prepare();
+        assert_eq!((frames.regions(), frames.wants_region()), (1, false));
+        let mut more = vec![frames.frame(&[2; LEN])];
+        assert!(frames.wants_region());
+        frames.prepare();
+        assert_eq!((frames.regions(), frames.wants_region()), (2, false));
+        more.extend((3..7).map(|fill| frames.frame(&[fill; LEN])));
+        assert_eq!((frames.regions(), frames.wants_region()), (2, true));
+        assert_eq!((first[LEN - 1], more[0][0], more[4][LEN - 1]), (1, 2, 6));
+        drop(more);
+        frames.prepare();
+        assert_eq!(frames.regions(), 2, "an empty one is there already");
+        let small = Frames::new(512, 1 << 20).unwrap();
+        let _half: Vec<Frame> = (0..40).map(|_| small.frame(&[1; 512])).collect();
+        assert!(!small.wants_region(), "small regions cost nothing");
     }
 
     #[test]

@@ -181,6 +181,19 @@ impl Slab {
         self.totals.image_bytes.load(Ordering::Relaxed)
     }
 
+    /// Whether memory for new images is to be got [ready](Self::prepare_frames).
+    #[inline]
+    pub(crate) fn wants_frames(&self) -> bool {
+        self.spares.wants_frames()
+    }
+
+    /// Gets memory for new images ready, if there is too little: the work of a thread that has time.
+    pub(crate) fn prepare_frames(&self) {
+        if self.wants_frames() {
+            self.spares.prepare();
+        }
+    }
+
     /// Bytes of the images that are kept for later.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn spare_bytes(&self) -> u64 {

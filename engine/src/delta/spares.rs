@@ -97,6 +97,19 @@ impl Spares {
         }
     }
 
+    /// Whether memory for new images is to be got [ready](Self::prepare).
+    #[inline]
+    pub(crate) fn wants_frames(&self) -> bool {
+        self.frames.as_ref().is_some_and(|frames| frames.wants_region())
+    }
+
+    /// Gets memory for new images ready: the work of a thread that has time.
+    pub(crate) fn prepare(&self) {
+        if let Some(frames) = &self.frames {
+            frames.prepare();
+        }
+    }
+
     /// Bytes of the images that are kept, but for those on their way.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn bytes(&self) -> u64 {
