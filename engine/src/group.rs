@@ -65,6 +65,8 @@ struct Inner {
     scheduled: bool,
     /// Bytes of records since the buffer was last handed over.
     buffered: u64,
+    /// The background was told that the log is about to grow.
+    asked_to_lengthen: bool,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,7 @@ impl Group {
             unsynced_since: None,
             scheduled: false,
             buffered: 0,
+            asked_to_lengthen: false,
         };
         Self { inner: Mutex::new(inner), changed: Condvar::new() }
     }
@@ -285,6 +288,10 @@ impl<S: PageSource> Shared<S> {
     ) -> Result<Logged> {
         let group = &self.group;
         let mut inner = group.inner.lock();
+        let len = record.len() as u64;
+        while inner.failed.is_none() && inner.wal.as_ref().is_some_and(|wal| wal.waits_for_piece(len)) {
+            group.changed.wait(&mut inner);
+        }
         let Some(wal) = &mut inner.wal else { return Ok(Logged::Full) };
         match wal.append(root.seq, &[record]) {
             Ok(Appended::Yes) => {}
@@ -296,9 +303,10 @@ impl<S: PageSource> Shared<S> {
                 return Err(error);
             }
         }
-        Counters::add(&self.counters.log_bytes, record.len() as u64);
+        let lengthen = wal.wants_piece() && !std::mem::replace(&mut inner.asked_to_lengthen, true);
+        Counters::add(&self.counters.log_bytes, len);
         inner.appended = root.seq;
-        inner.buffered += record.len() as u64;
+        inner.buffered += len;
         inner.unsynced_since.get_or_insert_with(|| self.background.now());
         inner.pending.push_back(Pending { root: Arc::clone(root), durability });
         if (durability == Durability::Buffered || inner.buffered > BUFFER_MAX)
@@ -309,6 +317,11 @@ impl<S: PageSource> Shared<S> {
             return Err(error);
         }
         inner.publish_what_may_be(&self.registry);
+        drop(inner);
+        if lengthen {
+            // If nobody comes, the log grows when it must.
+            self.log_worker.wake();
+        }
         Ok(Logged::Yes)
     }
 
@@ -435,6 +448,24 @@ impl<S: PageSource> Shared<S> {
         }
     }
 
+    /// Writes a piece of what the log will grow by, if it is about to; whether there was one.
+    fn lengthen_log(&self) -> bool {
+        let mut inner = self.group.inner.lock();
+        inner.asked_to_lengthen = false;
+        let Some(piece) = inner.wal.as_mut().and_then(Wal::begin_piece) else { return false };
+        drop(inner);
+        let broken = Broken { shared: self };
+        let result = piece.run();
+        std::mem::forget(broken);
+        let mut inner = self.group.inner.lock();
+        let ended = inner.wal.as_mut().map_or(Ok(()), |wal| wal.end_piece(&piece, result));
+        match ended {
+            Ok(()) => self.group.tell(inner),
+            Err(error) => self.sync_failed(inner, &error),
+        }
+        true
+    }
+
     fn sync_failed(&self, mut inner: MutexGuard<'_, Inner>, error: &Error) {
         inner.syncing = false;
         inner.fail(error);
@@ -455,11 +486,21 @@ impl<S: PageSource> Drop for Broken<'_, S> {
     }
 }
 
-/// The background's part: syncs what nobody waits for, and hurries for those who poll.
+/// The background's part: syncs what nobody waits for, hurries for those who poll, and lengthens the log in time.
 pub(crate) struct LogTask<S: PageSource>(pub(crate) Arc<Shared<S>>);
 
 impl<S: PageSource> Task for LogTask<S> {
     fn step(&mut self) -> Next {
+        match self.sync_what_is_due() {
+            Next::Again => Next::Again,
+            _ if self.0.lengthen_log() => Next::Again,
+            later => later,
+        }
+    }
+}
+
+impl<S: PageSource> LogTask<S> {
+    fn sync_what_is_due(&self) -> Next {
         let shared = &*self.0;
         let mut inner = shared.group.inner.lock();
         inner.scheduled = false;

@@ -128,6 +128,15 @@ impl World {
         assert!(self.now().acked == self.records.len() as u64 || self.wal.last_seq.is_none());
     }
 
+    /// The background writes a piece of what the log will grow by, if there is one to write.
+    fn lengthen(&mut self) -> bool {
+        let Some(piece) = self.wal.begin_piece() else { return false };
+        let result = piece.run();
+        self.wal.end_piece(&piece, result).unwrap();
+        self.remember(self.now().acked, self.now().metas.clone());
+        true
+    }
+
     /// A meta page is being written that states the present position.
     fn begin_checkpoint(&mut self) {
         let meta = Meta { start: self.wal.position().unwrap(), next_seq: self.records.len() as u64 };
@@ -296,9 +305,33 @@ fn a_crash_in_the_midst_of_growth_loses_nothing_acknowledged() {
     }
 }
 
+#[test]
+fn a_crash_while_the_log_is_lengthened_ahead_loses_nothing_acknowledged() {
+    for method in [SyncMethod::Fdatasync, SyncMethod::Dsync] {
+        let ops = crash_everywhere(1 << 12, 1 << 14, method, &|world| {
+            let mut pieces = 0;
+            for round in 0..16 {
+                world.append(420);
+                if round % 3 == 0 {
+                    world.begin_sync();
+                }
+                pieces += usize::from(world.lengthen());
+                world.append(80 + round * 20);
+                world.end_sync();
+                pieces += usize::from(world.lengthen());
+            }
+            world.sync();
+            assert_eq!(world.wal.stats().growths, 2);
+            assert!(pieces > 4, "{pieces} pieces");
+        });
+        assert!(ops > 20, "{ops} operations");
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Append(usize),
+    Lengthen,
     Write,
     Sync,
     BeginSync,
@@ -312,6 +345,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => prop_oneof![3 => 0usize..600, 1 => 0usize..4000].prop_map(Step::Append),
+        2 => Just(Step::Lengthen),
         3 => Just(Step::Write),
         3 => Just(Step::Sync),
         2 => Just(Step::BeginSync),
@@ -338,6 +372,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Append(len) => world.append(len),
+                Step::Lengthen => drop(world.lengthen()),
                 Step::Write => world.write(),
                 Step::BeginSync => world.begin_sync(),
                 Step::RunSync => world.run_sync(),

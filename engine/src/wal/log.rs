@@ -1,6 +1,7 @@
 //! [`Wal`]: appending, syncing, and giving back what a checkpoint has made superfluous.
 #![forbid(unsafe_code)]
 
+use super::ahead::Ahead;
 use super::batch::Batch;
 use super::choice::{Choice, SyncMethod};
 use super::create::{create_file, write_heads, write_unused};
@@ -65,6 +66,7 @@ pub(crate) struct Wal {
     pub(super) ring: Ring,
     /// How far the ring may grow.
     pub(super) limit: Ring,
+    pub(super) ahead: Ahead,
     /// Where the live part begins. Never at the ring's end. While a durable write is under way, its sectors are part
     /// of it.
     pub(super) start: Position,
@@ -131,6 +133,7 @@ impl Wal {
             log_id,
             ring,
             limit,
+            ahead: Ahead::default(),
             start,
             at: start,
             live: 0,
@@ -319,6 +322,13 @@ impl Wal {
         (sectors * PAYLOAD as u64 - RECORD_HEADER as u64).min(u64::from(u32::MAX))
     }
 
+    /// Whether a payload of `len` bytes has to wait for the piece under way ([`begin_piece`](Self::begin_piece)),
+    /// behind which the ring is to grow.
+    pub(crate) fn waits_for_piece(&self, len: u64) -> bool {
+        let sectors = || self.batch.sectors_with((RECORD_HEADER as u64).saturating_add(len.min(1 << 32)));
+        self.ahead.under_way && matches!(self.plan(sectors()), Plan::Grow { .. })
+    }
+
     /// Whether a payload of `len` bytes would be appended now, if the disk has room for what growth that takes.
     #[cfg(test)]
     pub(crate) fn fits(&self, len: u64) -> bool {
@@ -386,7 +396,7 @@ impl Wal {
         let mut grown = self.ring;
         if !fits(self.ring) || 2 * (self.live + sectors) >= self.ring.sectors() {
             while grown.end < self.limit.end && (grown == self.ring || !fits(grown)) {
-                grown.end = (2 * grown.end).min(self.limit.end);
+                grown = grown.doubled(self.limit);
             }
         }
         let wraps = fits(self.ring) && self.at.lap < u32::MAX;
@@ -415,19 +425,31 @@ impl Wal {
     /// sectors, of lap 0, lie ahead.
     fn grow(&mut self, to: Ring) -> Result<()> {
         debug_assert!(self.start.lap == self.at.lap && to.end <= END_MAX);
-        let from = self.ring.end * SECTOR as u64;
-        let wanted = to.end * SECTOR as u64 - from;
-        match self.file.allocate(from, wanted) {
-            Err(e) if Error::is_full(&e) => return Err(Error::DiskFull { wanted }),
-            result => self.poison_on(result.map_err(|e| Error::io("grow", from, e)))?,
+        if self.ahead.under_way {
+            return Err(Error::Internal("the log grows beneath a piece that is being written"));
         }
-        let result = write_unused(&*self.file, self.log_id, self.ring.end, to.end)
-            .and_then(|()| self.file.sync().map_err(|e| Error::io("sync", 0, e)))
-            .and_then(|()| write_heads(&*self.file, self.log_id, to));
+        let ready = self.ahead.end.clamp(self.ring.end, to.end);
+        if ready < to.end {
+            self.lengthen(ready, to.end)?;
+        }
+        let result = write_heads(&*self.file, self.log_id, to);
         self.poison_on(result)?;
         self.ring = to;
+        self.ahead.refused = false;
         self.stats.growths += 1;
         Ok(())
+    }
+
+    /// Writes sectors of lap 0 from `from` up to `to`, and makes them durable.
+    fn lengthen(&mut self, from: u64, to: u64) -> Result<()> {
+        let (offset, wanted) = (from * SECTOR as u64, (to - from) * SECTOR as u64);
+        match self.file.allocate(offset, wanted) {
+            Err(e) if Error::is_full(&e) => return Err(Error::DiskFull { wanted }),
+            result => self.poison_on(result.map_err(|e| Error::io("grow", offset, e)))?,
+        }
+        let result = write_unused(&*self.file, self.log_id, from, to)
+            .and_then(|()| self.file.sync().map_err(|e| Error::io("sync", 0, e)));
+        self.poison_on(result)
     }
 }
 

@@ -28,7 +28,7 @@
 //!   sectors given to later records before it has ended, even if a checkpoint makes them superfluous: it would
 //!   write over them.
 //! - *While the log grows*: the new sectors are durable before a head names them, both heads are before a record
-//!   lies there. If the heads differ, no record lies in the difference, and the larger one is right about the file.
+//!   lies there. (They may be durable long before, and none of them, or some, after a crash.) If the heads differ, no record lies in the difference, and the larger one is right about the file.
 //! - *During recovery*: it reads what is durable (it syncs first and reads past the page cache), and writes nothing
 //!   but a head that differs from its copy. A second recovery finds the same.
 //! - *After recovery, before a meta page names the new position*: nothing is appended until the owner says, by
@@ -40,6 +40,7 @@
 //! tail from damage follows Alagappan et al., "Protocol-Aware Recovery for Consensus-Based Storage" (FAST '18).
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod batch;
 mod choice;
 mod create;

@@ -51,6 +51,11 @@ impl Ring {
         self.end - FIRST
     }
 
+    /// Twice as long, or as long as `limit` allows.
+    pub(super) fn doubled(self, limit: Self) -> Self {
+        Self { end: (2 * self.end).min(limit.end).max(self.end) }
+    }
+
     /// `at`, with the ring's end turned into the first sector of the next lap. `None` if there is no next lap.
     pub(super) fn wrapped(self, at: Position) -> Option<Position> {
         if at.sector < self.end {

@@ -236,6 +236,71 @@ fn a_ring_with_little_alive_wraps_instead() {
     assert_eq!(wal.stats().growths, 0);
 }
 
+/// Writes all pieces that the log wants now; how many there were.
+fn lengthen(wal: &mut Wal) -> usize {
+    let mut pieces = 0;
+    while let Some(piece) = wal.begin_piece() {
+        assert!(!wal.wants_piece(), "one at a time");
+        let result = piece.run();
+        wal.end_piece(&piece, result).unwrap();
+        pieces += 1;
+    }
+    pieces
+}
+
+#[test]
+fn a_ring_lengthened_ahead_grows_by_its_heads_alone() {
+    let (_, mut wal, file) = new_log(8 * KIB, 16 * KIB);
+    let start = wal.position().unwrap();
+    let mut records = Vec::new();
+    let mut ready = None;
+    for seq in 1..=20 {
+        must_add(&mut wal, seq, 100);
+        records.push((seq, 100));
+        wal.sync().unwrap();
+        let pieces = lengthen(&mut wal);
+        if pieces > 0 {
+            assert_eq!((seq, pieces, ready), (10, 4, None), "from three quarters on, all of it");
+            ready = Some(file.bytes().len());
+        }
+        // From then on the disk need have no more room.
+        file.set_room(if ready.is_some() { 0 } else { 1 << 20 });
+    }
+    assert_eq!((ready, wal.stats().growths), (Some(16 << 10), 1));
+    assert_eq!(find(&file.bytes(), &start).unwrap(), expect(&records));
+}
+
+#[test]
+fn pieces_are_refused_fail_and_are_waited_for() {
+    let (_, mut wal, file) = new_log(4 * KIB, 8 * KIB);
+    must_add(&mut wal, 1, 2000);
+    wal.sync().unwrap();
+    file.set_room(4 * KIB);
+    let piece = wal.begin_piece().unwrap();
+    assert!(wal.waits_for_piece(900) && !wal.waits_for_piece(10));
+    assert!(matches!(wal.append(2, &[&[1; 900]]), Err(Error::Internal(_))));
+    let refused = piece.run();
+    assert!(matches!(refused, Err(Error::DiskFull { wanted: 4096 })));
+    wal.end_piece(&piece, refused).unwrap();
+    assert!(!wal.wants_piece() && !wal.waits_for_piece(900), "not until the ring has grown");
+    file.set_room(1 << 20);
+    must_add(&mut wal, 2, 900);
+    assert_eq!(wal.stats().growths, 1);
+    assert!(!wal.wants_piece(), "it grows no further");
+
+    let (_, mut wal, file) = new_log(4 * KIB, 8 * KIB);
+    must_add(&mut wal, 1, 2000);
+    wal.sync().unwrap();
+    let piece = wal.begin_piece().unwrap();
+    file.set_fault(Some(Fault::Sync { after: 0 }));
+    let failed = piece.run();
+    assert!(matches!(wal.end_piece(&piece, failed), Err(Error::Io { op: "sync", .. })));
+    assert!(matches!(wal.append(2, &[]), Err(Error::Poisoned(_))));
+    let (_, mut other, _) = new_log(4 * KIB, 8 * KIB);
+    other.log_id += 1;
+    other.end_piece(&piece, Err(Error::Internal("another log's"))).unwrap();
+}
+
 #[test]
 fn a_full_disk_is_met_before_anything_is_written() {
     let (_, mut wal, file) = new_log(4 * KIB, 64 * KIB);
