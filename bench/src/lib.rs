@@ -6,10 +6,12 @@
 
 pub mod bulk;
 pub mod data;
+pub mod memory;
 pub mod rounds;
 pub mod small;
 pub mod store;
 pub mod stores;
+pub mod usage;
 pub mod writes;
 
 #[cfg(any(feature = "fjall", feature = "rocksdb"))]
