@@ -7,6 +7,7 @@
 
 mod estimate;
 mod options;
+mod quick;
 mod run;
 mod setup;
 mod sides;
@@ -26,11 +27,11 @@ use crate::report::{table, verdict};
 /// # Errors
 /// What is wrong with the options; what cannot be run at all; I/O errors of the results. How a side fails is a result.
 pub fn compare(options: &Options) -> Result<bool> {
-    let parts = options.parts()?;
     let interrupt = Interrupt::on_ctrl_c()?;
     let outputs = options.outputs();
+    let (json, html) = (outputs.json.clone(), outputs.html.clone());
     let mut runner = Runner::new(options.dir.as_deref(), options.keep, outputs, interrupt)?;
-    for part in parts {
+    for part in options.parts(runner.dir())? {
         if !runner.part(&part)? {
             break;
         }
@@ -41,7 +42,7 @@ pub fn compare(options: &Options) -> Result<bool> {
     if !said.is_empty() {
         println!("\n{said}");
     }
-    for path in [&options.json, &options.html].into_iter().flatten() {
+    for path in [json, html].into_iter().flatten() {
         println!("written: {}", path.display());
     }
     Ok(report.complete && !report.has_failures())

@@ -5,7 +5,7 @@ use super::run::{Outputs, PartPlan};
 use super::setup::{Memory, setup_for};
 use super::sides::choose_sides;
 use crate::cell::Source;
-use crate::corpus::{Corpus, KEY_LEAST, Made, Sizes, VALUE_LEAST};
+use crate::corpus::{Corpus, KEY_LEAST, Made, Sizes, VALUE_LEAST, database_of};
 use crate::drive::{Pace, Until};
 use crate::report::Part;
 use crate::workload::{self, Workload, ycsb};
@@ -17,8 +17,9 @@ use std::time::Instant;
 /// The options of a comparison.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// What is done; `bifold-bench list` says what there is
-    #[arg(long, value_delimiter = ',', default_value = "ycsb-c")]
+    /// What is done; `bifold-bench list` says what there is. With no workload at all, a quick tour: the data set that
+    /// comes with Bifold, and data four times a small memory limit
+    #[arg(long, value_delimiter = ',')]
     pub workloads: Vec<String>,
     /// A file of YCSB properties, whose workload is run too; its counts are taken where no option says otherwise
     #[arg(long, value_name = "FILE")]
@@ -41,7 +42,8 @@ pub struct Options {
     /// Bytes of a value, in the same way
     #[arg(long)]
     pub values: Option<Sizes>,
-    /// The data: a Bifold database, which is read only, instead of made entries
+    /// The data, instead of made entries: a Bifold database, which is only read, or a text with a key, a tab and a value
+    /// in each line
     #[arg(long, value_name = "FILE", conflicts_with_all = ["entries", "data", "values"])]
     pub from: Option<PathBuf>,
     /// Its table; the largest by default
@@ -102,6 +104,8 @@ pub struct Options {
     pub sabotage: Option<(String, Sabotage)>,
 }
 
+/// The page of a tour, unless it is said.
+const PAGE: &str = "bifold-bench.html";
 /// Bytes of made data, unless it is said.
 const DATA: u64 = 256 << 20;
 /// Bytes of a value, unless it is said.
@@ -143,14 +147,20 @@ fn share(text: &str) -> Result<f64, String> {
 impl Options {
     /// Where results go.
     pub fn outputs(&self) -> Outputs {
-        Outputs { json: self.json.clone(), html: self.html.clone() }
+        // A tour ends with a page.
+        let tour = self.workloads.is_empty() && self.ycsb.is_empty();
+        let html = self.html.clone().or_else(|| tour.then(|| PathBuf::from(PAGE)));
+        Outputs { json: self.json.clone(), html }
     }
 
-    /// What is to be run.
+    /// What is to be run. Data that have to be brought into another form go to `dir`.
     ///
     /// # Errors
     /// What is wrong.
-    pub fn parts(&self) -> Result<Vec<PartPlan>> {
+    pub fn parts(&self, dir: &Path) -> Result<Vec<PartPlan>> {
+        if self.workloads.is_empty() && self.ycsb.is_empty() {
+            return super::quick::parts(self, dir);
+        }
         let mut workloads: Vec<Workload> = Vec::new();
         let (mut entries, mut operations, mut threads, mut value_len) = (None, None, None, None);
         for path in &self.ycsb {
@@ -163,13 +173,11 @@ impl Options {
             (threads, value_len) = (threads.or(read.threads), value_len.or(read.value_len));
             workloads.push(read.workload);
         }
-        if self.ycsb.is_empty() || self.workloads != ["ycsb-c"] {
-            for name in &self.workloads {
-                workloads.push(workload::find(name)?);
-            }
+        for name in &self.workloads {
+            workloads.push(workload::find(name)?);
         }
         let values = self.values.unwrap_or(Sizes::Fixed(value_len.unwrap_or(VALUE)));
-        let source = self.source(entries, values)?;
+        let source = self.source(entries, values, dir)?;
         let corpus = source.open()?;
         if matches!(source, Source::File { .. })
             && let Some(workload) = workloads.iter().find(|workload| workload.inserts())
@@ -198,7 +206,7 @@ impl Options {
         Ok(vec![self.part(&corpus, source, workloads, pace)?])
     }
 
-    fn part(
+    pub(super) fn part(
         &self,
         corpus: &Corpus,
         source: Source,
@@ -259,9 +267,13 @@ impl Options {
         Ok(PartPlan { part, aged: self.aged, cold: self.cold, sabotage: self.sabotage.clone() })
     }
 
-    fn source(&self, entries: Option<u64>, values: Sizes) -> Result<Source> {
+    fn source(&self, entries: Option<u64>, values: Sizes, dir: &Path) -> Result<Source> {
         if let Some(path) = &self.from {
-            return Ok(Source::File { path: absolute(path)?, table: self.table.clone(), seed: self.seed });
+            return Ok(Source::File {
+                path: database_of(path, dir)?,
+                table: self.table.clone(),
+                seed: self.seed,
+            });
         }
         for (what, sizes, least) in [("--keys", self.keys, KEY_LEAST), ("--values", values, VALUE_LEAST)] {
             if let Sizes::Fixed(size) | Sizes::Uniform(size, _) = sizes
@@ -286,10 +298,6 @@ impl Options {
         }
         Ok(crate::sizes::bytes(text)?)
     }
-}
-
-fn absolute(path: &Path) -> Result<PathBuf> {
-    Ok(path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))?)
 }
 
 /// What the check of one value takes, in nanoseconds.
