@@ -6,6 +6,7 @@
 
 pub mod bulk;
 pub mod data;
+pub mod limits;
 pub mod rounds;
 pub mod small;
 pub mod store;

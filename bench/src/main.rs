@@ -3,7 +3,7 @@
 
 use bifold_bench::data::{self, Seed, digest, expected};
 use bifold_bench::rounds::{self, Side};
-use bifold_bench::{Order, Result, Setup, Store, bulk, for_each_store, writes};
+use bifold_bench::{Order, Result, Setup, Store, bulk, for_each_store, limits, writes};
 use clap::{Args, Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -65,6 +65,8 @@ enum Command {
     },
     /// Load, insert, overwrite and commit, with and without syncs, beside readers and checkpoints
     Writes(writes::Options),
+    /// What this machine can do at all: its disk, page cache, page faults and memory
+    Limits(limits::Options),
 }
 
 fn main() -> Result<()> {
@@ -83,6 +85,7 @@ fn main() -> Result<()> {
             compare(&data, rounds, "entry", data.entries, |_| Work { picks: Vec::new(), expected: all })
         }
         Command::Writes(options) => writes::run(&options),
+        Command::Limits(options) => limits::run(&options),
     }
 }
 
