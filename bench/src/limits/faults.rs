@@ -14,10 +14,14 @@ use std::time::{Duration, Instant};
 /// Pages that the kernel maps at a fault if they are in the page cache, 64 KiB of them, unless it is told otherwise
 /// (`fault_around_bytes` in its debug file system).
 const AROUND: u64 = 16;
-/// Pages of the mapping whose pages are in the page cache: 64 MiB.
-const MAPPED: u64 = 16_384;
-/// Pages of the mapping where only each sixteenth is in the page cache: 32 MiB.
-const SPARSE: u64 = 8_192;
+/// Pages of the mapping, as many as are brought into the page cache in bearable time.
+const fn mapped(touched: Touched) -> u64 {
+    match touched {
+        Touched::WithNeighbours => 2_048,
+        Touched::Alone => 8_192,
+        Touched::InOrder => 16_384,
+    }
+}
 
 /// What was touched, and the faults it took.
 #[derive(Default)]
@@ -103,11 +107,12 @@ impl Probe for AnonymousFault {
 /// Which pages of a mapping are touched, and which are in the page cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Touched {
-    /// One of each sixteen; all are in the page cache, so the kernel maps its neighbours with it.
+    /// One of each sixteen; all are in the page cache, so the kernel maps its neighbours with it. They were read one
+    /// by one, so none is part of a large folio, of which the kernel would map still more.
     WithNeighbours,
     /// One of each sixteen, and only those are in the page cache, so there is nothing else to be mapped.
     Alone,
-    /// All, one after the other; all are in the page cache.
+    /// All, one after the other; all are in the page cache, in such folios as read-ahead made.
     InOrder,
 }
 
@@ -121,20 +126,22 @@ pub(super) struct SoftFault {
 
 impl SoftFault {
     pub(super) fn new(data: &Rc<DataFile>, touched: Touched) -> Result<Self> {
-        let pages = data.pages().min(if touched == Touched::Alone { SPARSE } else { MAPPED });
+        let pages = data.pages().min(mapped(touched));
         let map = FileMap::new(&data.buffered, pages, false)?;
         Ok(Self { data: Rc::clone(data), map, touched, tally: Tally::default() })
     }
 
     /// Has those pages in the page cache that are to be there.
     fn bring(&self) -> Result<()> {
-        if self.touched != Touched::Alone {
-            return self.data.warm(self.map.pages());
-        }
+        let step = match self.touched {
+            Touched::InOrder => return self.data.warm(self.map.pages()),
+            Touched::WithNeighbours => 1,
+            Touched::Alone => AROUND,
+        };
         self.map.forget()?;
         self.data.evict()?;
         let mut page = vec![0; PAGE];
-        for number in (0..self.map.pages()).step_by(AROUND as usize) {
+        for number in (0..self.map.pages()).step_by(step as usize) {
             self.data.random.read_exact_at(&mut page, number * PAGE as u64)?;
         }
         Ok(())
@@ -165,7 +172,7 @@ impl Probe for SoftFault {
         }
         // A page that is mapped would stay in the page cache when others want it out.
         self.map.forget()?;
-        if self.touched == Touched::Alone {
+        if self.touched != Touched::InOrder {
             self.data.evict()?;
         }
         Ok(spent.as_secs_f64() * 1e9 / (touches * rounds) as f64)

@@ -10,6 +10,8 @@ mod engine;
 mod faults;
 mod figure;
 pub(crate) mod file;
+#[cfg(test)]
+mod fio_tests;
 mod machine;
 mod map;
 mod measure;
