@@ -21,6 +21,12 @@ pub struct Options {
     /// comes with Bifold, and data four times a small memory limit
     #[arg(long, value_delimiter = ',')]
     pub workloads: Vec<String>,
+    /// A comparison that is ready made
+    #[arg(long, value_enum, conflicts_with_all = ["workloads", "ycsb", "entries", "data", "from"])]
+    pub preset: Option<Preset>,
+    /// Measure what the machine can do, too, and say how near the sides come (some seconds; see `bifold-bench limits`)
+    #[arg(long)]
+    pub limits: bool,
     /// A file of YCSB properties, whose workload is run too; its counts are taken where no option says otherwise
     #[arg(long, value_name = "FILE")]
     pub ycsb: Vec<PathBuf>,
@@ -104,6 +110,16 @@ pub struct Options {
     pub sabotage: Option<(String, Sabotage)>,
 }
 
+/// Comparisons that are ready made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Preset {
+    /// What comes without any option: the data set of Bifold in memory, and data four times a small memory limit
+    Quick,
+    /// What every article on mmap argues about: a descent a query in memory and beyond it, what it costs in system calls,
+    /// copies and faults, and what writing through a mapping costs
+    Article,
+}
+
 /// The page of a tour, unless it is said.
 const PAGE: &str = "bifold-bench.html";
 /// Bytes of made data, unless it is said.
@@ -145,11 +161,36 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 impl Options {
+    /// Whether nothing is asked for but what comes without any option.
+    fn is_tour(&self) -> bool {
+        self.preset != Some(Preset::Article) && self.workloads.is_empty() && self.ycsb.is_empty()
+    }
+
+    /// The limits that reports refer to, in some seconds.
+    pub(super) fn some_limits(&self) -> crate::limits::Options {
+        const FIGURES: [&str; 6] = [
+            "read-random",
+            "sync-overwrite",
+            "pread-resident",
+            "pread-absent",
+            "fault-soft-alone",
+            "fault-hard",
+        ];
+        crate::limits::Options {
+            dir: PathBuf::new(),
+            file_size: 256 << 20,
+            seconds: 0.25,
+            only: FIGURES.map(String::from).to_vec(),
+            max_memory: None,
+            threads: false,
+            json: None,
+        }
+    }
+
     /// Where results go.
     pub fn outputs(&self) -> Outputs {
         // A tour ends with a page.
-        let tour = self.workloads.is_empty() && self.ycsb.is_empty();
-        let html = self.html.clone().or_else(|| tour.then(|| PathBuf::from(PAGE)));
+        let html = self.html.clone().or_else(|| self.is_tour().then(|| PathBuf::from(PAGE)));
         Outputs { json: self.json.clone(), html }
     }
 
@@ -158,8 +199,10 @@ impl Options {
     /// # Errors
     /// What is wrong.
     pub fn parts(&self, dir: &Path) -> Result<Vec<PartPlan>> {
-        if self.workloads.is_empty() && self.ycsb.is_empty() {
-            return super::quick::parts(self, dir);
+        match self.preset {
+            Some(Preset::Article) => return super::article::parts(self),
+            _ if self.is_tour() => return super::quick::parts(self, dir),
+            _ => {}
         }
         let mut workloads: Vec<Workload> = Vec::new();
         let (mut entries, mut operations, mut threads, mut value_len) = (None, None, None, None);
