@@ -91,9 +91,8 @@ pub(super) fn article(dir: &Path) -> Result<Article> {
                 let mut write = |map: &mut WrittenMap| pages.iter().all(|page| map.write(*page, &bytes));
                 mapped.time(disk.as_ref(), &mut map, &mut write, &|map| map.sync())?;
             } else {
-                let mut write = |file: &mut File| {
-                    pages.iter().all(|page| file.write_all_at(&bytes, page * 4096).is_ok())
-                };
+                let mut write =
+                    |file: &mut File| pages.iter().all(|page| file.write_all_at(&bytes, page * 4096).is_ok());
                 called.time(disk.as_ref(), &mut for_calls, &mut write, &|file| Ok(file.sync_data()?))?;
             }
         }

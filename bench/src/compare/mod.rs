@@ -35,7 +35,7 @@ pub fn compare(options: &Options) -> Result<bool> {
     let mut runner = Runner::new(options.dir.as_deref(), options.keep, outputs, interrupt)?;
     let parts = options.parts(runner.dir())?;
     if options.limits || options.preset.is_some() {
-        let limits = limits::Options { dir: runner.dir().to_owned(), ..options.some_limits() };
+        let limits = limits::Options { dir: runner.dir().to_owned(), ..Options::some_limits() };
         runner.add(Some(limits::measure_with_bar(&limits)?), None);
     }
     if options.preset == Some(Preset::Article) {

@@ -167,7 +167,7 @@ impl Options {
     }
 
     /// The limits that reports refer to, in some seconds.
-    pub(super) fn some_limits(&self) -> crate::limits::Options {
+    pub(super) fn some_limits() -> crate::limits::Options {
         const FIGURES: [&str; 6] = [
             "read-random",
             "sync-overwrite",
