@@ -37,7 +37,7 @@ struct Data {
 #[derive(Subcommand)]
 enum Command {
     /// Compare sides on workloads, each cell in a process of its own, and say which wins
-    Compare(compare::Options),
+    Compare(Box<compare::Options>),
     /// List the workloads and the sides of this build
     List,
     /// Do one cell: what `compare` starts
