@@ -15,7 +15,6 @@ pub mod limits;
 pub mod memory;
 pub mod pread_source;
 pub mod report;
-pub mod rounds;
 pub mod sizes;
 pub mod small;
 pub mod store;

@@ -1,5 +1,7 @@
 //! `bifold-bench limits` as its user meets it.
 
+#![expect(clippy::unwrap_used, reason = "test code: what fails here is to panic")]
+
 use bifold_bench::limits::Limits;
 use std::path::Path;
 use std::process::{Command, Output};
