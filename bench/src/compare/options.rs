@@ -8,7 +8,7 @@ use crate::cell::Source;
 use crate::corpus::{Corpus, KEY_LEAST, Made, Sizes, VALUE_LEAST, database_of};
 use crate::drive::{Pace, Until};
 use crate::report::Part;
-use crate::workload::{self, Workload, ycsb};
+use crate::workload::{self, Distribution, Work, Workload, ycsb};
 use crate::{Result, Sabotage};
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub struct Options {
     #[arg(long, value_delimiter = ',')]
     pub workloads: Vec<String>,
     /// A comparison that is ready made
-    #[arg(long, value_enum, conflicts_with_all = ["workloads", "ycsb", "entries", "data", "from", "keys", "values", "rate", "operations"])]
+    #[arg(long, value_enum, conflicts_with_all = ["workloads", "ycsb", "entries", "data", "from", "keys", "values", "rate", "operations", "per_txn", "distribution"])]
     pub preset: Option<Preset>,
     /// Measure what the machine can do, too, and say how near the sides come (some seconds; see `bifold-bench limits`)
     #[arg(long)]
@@ -55,6 +55,13 @@ pub struct Options {
     /// Its table; the largest by default
     #[arg(long, requires = "from")]
     pub table: Option<String>,
+    /// Operations a transaction, of gets and of writes: 1 begins one for each, 100 holds it for so many [default: the
+    /// workload's]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub per_txn: Option<u64>,
+    /// How requests are spread over the entries [default: the workload's]
+    #[arg(long, value_enum)]
+    pub distribution: Option<Distribution>,
     /// Threads
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub threads: Option<u64>,
@@ -170,9 +177,10 @@ impl Options {
     fn is_tour(&self) -> bool {
         let data = self.entries.is_some() || self.data.is_some() || self.from.is_some();
         let sizes = self.keys.is_some() || self.values.is_some();
+        let ways = self.per_txn.is_some() || self.distribution.is_some();
         let work =
             self.preset == Some(Preset::Article) || !self.workloads.is_empty() || !self.ycsb.is_empty();
-        !(data || sizes || work)
+        !(data || sizes || ways || work)
     }
 
     /// How it is run, with so many threads, and seconds of a warm-up and of a run, unless it is said otherwise.
@@ -245,6 +253,9 @@ impl Options {
         if workloads.is_empty() {
             workloads.push(workload::find(WORKLOAD)?);
         }
+        for workload in &mut workloads {
+            self.adapt(workload);
+        }
         let values = self.values.unwrap_or(Sizes::Fixed(value_len.unwrap_or(VALUE)));
         let source = self.source(entries, values, dir)?;
         let corpus = source.open()?;
@@ -266,6 +277,26 @@ impl Options {
             pace.until = Until::Operations(operations);
         }
         Ok(vec![self.part(&corpus, source, workloads, pace)?])
+    }
+
+    /// What was asked for instead of the workload's own.
+    fn adapt(&self, workload: &mut Workload) {
+        match &mut workload.work {
+            Work::Load { per_txn, .. } => *per_txn = self.per_txn.unwrap_or(*per_txn),
+            Work::Run(roles) => {
+                for role in roles {
+                    role.per_txn = self.per_txn.unwrap_or(role.per_txn);
+                    role.distribution = self.distribution.unwrap_or(role.distribution);
+                }
+            }
+        }
+        if let Some(per_txn) = self.per_txn {
+            workload.about = format!("{}; here {per_txn} a transaction", workload.about);
+        }
+        if let Some(distribution) = self.distribution {
+            workload.about =
+                format!("{}; here {}", workload.about, format!("{distribution:?}").to_lowercase());
+        }
     }
 
     pub(super) fn part(
