@@ -252,7 +252,7 @@ fn ctrl_c_keeps_what_is_done_and_leaves_nothing() {
     assert!(text.contains("cut short"), "{text}");
     let report = Report::read(&path).unwrap();
     assert!(!report.complete && report.cells.len() >= 3);
-    assert!(std::fs::read_to_string(dir.path().join("page.html")).unwrap().contains("<"));
+    assert!(std::fs::read_to_string(dir.path().join("page.html")).unwrap().contains('<'));
     leaves_nothing(dir.path());
     let left = bifold_bench::memory::remove_leftovers();
     assert!(left.is_empty(), "{left:?}");
