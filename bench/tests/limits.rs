@@ -57,7 +57,7 @@ fn bad_options_are_refused_in_words() {
     let dir = tempfile::tempdir().unwrap();
     for (arguments, words) in [
         (&["--only", "speed"][..], "there is no figure"),
-        (&["--file-size", "1 furlong"], "is no unit of size"),
+        (&["--file-size", "1 furlong"], "is no unit"),
         (&["--file-size", "8000000GiB"], "choose a smaller --file-size"),
         (&["--seconds", "0"], "from more than 0"),
         (&["--dir", "/nonexistent/directory"], "/nonexistent/directory"),

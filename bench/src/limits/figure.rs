@@ -1,6 +1,7 @@
 //! A measured figure.
 #![forbid(unsafe_code)]
 
+use crate::report::median;
 use serde::{Deserialize, Serialize};
 
 /// What was measured, from several short repeats.
@@ -25,12 +26,7 @@ impl Figure {
     pub(super) fn of(name: &str, unit: &str, mut samples: Vec<f64>, note: String) -> Option<Self> {
         samples.sort_unstable_by(f64::total_cmp);
         let (least, most) = (*samples.first()?, *samples.last()?);
-        let half = samples.len() / 2;
-        let median = if samples.len() % 2 == 1 {
-            samples[half]
-        } else {
-            f64::midpoint(samples[half - 1], samples[half])
-        };
+        let median = median(&samples)?;
         Some(Self { name: name.into(), unit: unit.into(), median, least, most, note })
     }
 

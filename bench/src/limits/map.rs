@@ -155,6 +155,39 @@ impl FileMap {
     }
 }
 
+/// A file's bytes, mapped shared to be written: what a store that writes through its mapping does.
+#[derive(Debug)]
+pub(crate) struct WrittenMap(MmapMut);
+
+impl WrittenMap {
+    /// Maps all of a file, which has no name, so that nobody else changes it, and is not shortened while it is mapped.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn new(file: &File) -> Result<Self> {
+        // SAFETY: the caller gives a file without a name, whose only descriptor is its own: nobody else writes to it or
+        // shortens it, and it itself does neither while this lives.
+        Ok(Self(unsafe { MmapMut::map_mut(file)? }))
+    }
+
+    /// Writes a page; `false` if it lies beyond the file.
+    pub(crate) fn write(&mut self, page: u64, bytes: &[u8; PAGE]) -> bool {
+        let at = page as usize * PAGE;
+        self.0.get_mut(at..at + PAGE).is_some_and(|to| {
+            to.copy_from_slice(bytes);
+            true
+        })
+    }
+
+    /// Makes all of it durable (`msync` with `MS_SYNC`).
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn sync(&self) -> Result<()> {
+        Ok(self.0.flush()?)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,7 +13,7 @@ pub(crate) mod file;
 #[cfg(test)]
 mod fio_tests;
 mod machine;
-mod map;
+pub(crate) mod map;
 mod measure;
 mod memory;
 mod options;
@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 
 /// All that was measured.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of the file that was read; 0 if no figure needed one.
     pub file_bytes: u64,
@@ -109,16 +109,7 @@ impl Limits {
 /// # Errors
 /// See [`Limits::measure`]; I/O errors of writing the JSON.
 pub fn run(options: &Options) -> Result<()> {
-    let bar = ProgressBar::new(0);
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}, {eta} left");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let measured = Limits::measure(options, |progress| {
-        bar.set_length(progress.of as u64);
-        bar.set_position(progress.done as u64);
-        bar.set_message(progress.name.to_owned());
-    });
-    bar.finish_and_clear();
-    let limits = measured?;
+    let limits = measure_with_bar(options)?;
     println!(
         "What this machine can do: a file of {} MiB in {}, {} s a figure in 5 repeats, by {}",
         limits.file_bytes >> 20,
@@ -131,4 +122,21 @@ pub fn run(options: &Options) -> Result<()> {
         fs::write(path, serde_json::to_string_pretty(&limits)?)?;
     }
     Ok(())
+}
+
+/// Measures, and shows how far it is.
+///
+/// # Errors
+/// See [`Limits::measure`].
+pub fn measure_with_bar(options: &Options) -> Result<Limits> {
+    let bar = ProgressBar::new(0);
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}, {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let measured = Limits::measure(options, |progress| {
+        bar.set_length(progress.of as u64);
+        bar.set_position(progress.done as u64);
+        bar.set_message(progress.name.to_owned());
+    });
+    bar.finish_and_clear();
+    measured
 }

@@ -10,7 +10,7 @@ pub struct Options {
     #[arg(long, default_value = ".")]
     pub dir: PathBuf,
     /// Bytes of the file that is read; more than caches of the disk hold, for figures of the disk itself
-    #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = crate::sizes::bytes)]
     pub file_size: u64,
     /// Seconds for each figure, shared by its five repeats
     #[arg(long, default_value_t = 1.0, value_parser = parse_seconds)]
@@ -19,7 +19,7 @@ pub struct Options {
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     pub only: Vec<String>,
     /// The most memory that is taken for a figure; an eighth of what is available by default
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = crate::sizes::bytes)]
     pub max_memory: Option<u64>,
     /// Keep a depth with as many threads of pread, instead of an io-uring
     #[arg(long)]
@@ -27,23 +27,6 @@ pub struct Options {
     /// Write all figures to this file, too
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-}
-
-/// A number of bytes, or one with a unit: KiB, MiB, GiB, or K, M, G, which mean the same.
-fn parse_size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let shift = match &text[digits.len()..] {
-        "" | "B" => 0,
-        "K" | "KiB" => 10,
-        "M" | "MiB" => 20,
-        "G" | "GiB" => 30,
-        unit => return Err(format!("{unit:?} is no unit of size: use KiB, MiB or GiB")),
-    };
-    let number: u64 = digits.parse().map_err(|e| format!("{text:?} is no size: {e}"))?;
-    if number == 0 {
-        return Err("a size of nothing".into());
-    }
-    number.checked_mul(1 << shift).ok_or_else(|| format!("{text:?} is more than can be"))
 }
 
 fn parse_seconds(text: &str) -> Result<f64, String> {
@@ -56,13 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_seconds_are_read_and_bad_ones_refused() {
-        for (text, bytes) in [("7", 7), ("2K", 2048), ("3MiB", 3 << 20), ("1GiB", 1 << 30)] {
-            assert_eq!(parse_size(text), Ok(bytes));
-        }
-        for text in ["", "0", "K", "1 TiB", "-1", "1.5G", "99999999999G", "18446744073709551616"] {
-            assert!(parse_size(text).is_err(), "{text}");
-        }
+    fn seconds_are_read_and_bad_ones_refused() {
         assert_eq!(parse_seconds("0.5"), Ok(0.5));
         for text in ["0", "-1", "nan", "inf", "x", "3601"] {
             assert!(parse_seconds(text).is_err(), "{text}");
