@@ -23,7 +23,7 @@ pub(super) enum Pages {
 }
 
 impl Pages {
-    /// How the names of figures say it.
+    /// Bytes of one.
     pub(super) const fn bytes(self) -> usize {
         match self {
             Self::Small => PAGE,
