@@ -22,6 +22,9 @@ pub struct Setup {
     pub file_bytes_max: u64,
     /// Whether the data fit in memory and are to be brought there at opening, where the store can.
     pub populate: bool,
+    /// Whether the kernel may read ahead in a mapped file, for stores that let it by default: of use to scans, and to data
+    /// that fit in memory, and ruin to random reads of others.
+    pub read_ahead: bool,
     /// How it is broken on purpose, with the feature `testing`.
     pub sabotage: Option<Sabotage>,
 }
@@ -49,6 +52,7 @@ impl Setup {
             durability: Durability::Synced,
             file_bytes_max: bytes * 8 + (1 << 30),
             populate: true,
+            read_ahead: true,
             sabotage: None,
         }
     }

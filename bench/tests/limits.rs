@@ -1,7 +1,5 @@
 //! `bifold-bench limits` as its user meets it.
 
-#![expect(clippy::unwrap_used, reason = "test code: what fails here is to panic")]
-
 use bifold_bench::limits::Limits;
 use std::io;
 use std::path::Path;

@@ -10,7 +10,7 @@ use super::run::PartPlan;
 use crate::Result;
 use crate::cell::Source;
 use crate::corpus::{Made, Random, Sizes};
-use crate::limits::map::WrittenMap;
+use crate::limits::map::{WrittenMap, filled};
 use crate::memory::Group;
 use crate::report::{Article, Value, Written};
 use crate::usage::Disk;
@@ -66,17 +66,8 @@ pub(super) fn article(dir: &Path) -> Result<Article> {
     let mut random = Random::new(1);
     let disk = Disk::of(dir).ok();
     let (mut mapped, mut called) = (Side::default(), Side::default());
-    let file = || -> Result<File> {
-        let file = tempfile::tempfile_in(dir)?;
-        let block = vec![1; 1 << 20];
-        for at in (0..WRITTEN).step_by(block.len()) {
-            file.write_all_at(&block, at)?;
-        }
-        file.sync_all()?;
-        Ok(file)
-    };
-    let (for_map, mut for_calls) = (file()?, file()?);
-    let mut map = WrittenMap::new(&for_map)?;
+    let mut for_calls = filled(dir, WRITTEN)?;
+    let mut map = WrittenMap::new(dir, WRITTEN)?;
     for repeat in 0..REPEATS {
         let pages: Vec<u64> = (0..PAGES).map(|_| random.below(WRITTEN / 4096)).collect();
         let bytes = [repeat as u8; 4096];
