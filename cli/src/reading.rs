@@ -318,3 +318,92 @@ impl Input {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What a reading gives: tables, and entries below them, and how it ends.
+    fn read(text: &[u8], how: How) -> (Vec<(String, Vec<(Vec<u8>, Vec<u8>)>)>, Result<u64>) {
+        let input = Input { name: "in".into(), reader: Box::new(io::Cursor::new(text.to_vec())), len: None };
+        let mut tables = vec![("given".to_owned(), Vec::new())];
+        let (mut entry, mut took) = (Entry::default(), 0);
+        let mut reading = match Reading::new(input, 1 << 16, how) {
+            Ok(reading) => reading,
+            Err(error) => return (tables, Err(error)),
+        };
+        loop {
+            match reading.next(&mut entry) {
+                Ok(Next::Table(name)) => tables.push((name, Vec::new())),
+                Ok(Next::Entry(bytes)) => {
+                    took += bytes;
+                    tables.last_mut().unwrap().1.push((entry.key.clone(), entry.value.clone()));
+                }
+                Ok(Next::End) => return (tables, Ok(took)),
+                Err(error) => return (tables, Err(error)),
+            }
+        }
+    }
+
+    const ANY: How = How { format: None, key: None, value: None, tables: false };
+
+    #[test]
+    fn the_first_line_shows_the_format() {
+        let cases: [(&str, bool, Format); 8] = [
+            ("a\tb", false, Format::Tsv),
+            ("VERSION=3", false, Format::Dump),
+            ("VERSION=3\t", false, Format::Tsv),
+            ("VERSION=3", true, Format::Tsv),
+            (r#"{"key":"a"}"#, false, Format::Json),
+            ("{\t", false, Format::Tsv),
+            ("", false, Format::Tsv),
+            (" {", false, Format::Tsv),
+        ];
+        for (line, columns, format) in cases {
+            assert_eq!(detect(line.as_bytes(), columns), format, "{line}");
+        }
+    }
+
+    #[test]
+    fn tables_come_before_their_entries() {
+        let how = How { tables: true, ..ANY };
+        let dump = "VERSION=3\nformat=print\ndatabase=a\nHEADER=END\nDATA=END\n\
+                    VERSION=3\ndatabase=b\nHEADER=END\n 6b\n 76\nDATA=END\n";
+        let (tables, end) = read(dump.as_bytes(), how);
+        assert_eq!(end.unwrap(), 8);
+        let entry = (b"k".to_vec(), b"v".to_vec());
+        assert_eq!(tables[1..], [("a".into(), vec![]), ("b".into(), vec![entry.clone()])]);
+        let json = r#"{"table":"a","key":"k","value":"v"}"#;
+        let json = format!(
+            "{json}\n{json}\n{}\n{json}",
+            json.replace('a', "b").replace("tbble", "table").replace("vblue", "value")
+        );
+        let (tables, end) = read(json.as_bytes(), how);
+        assert_eq!(end.unwrap(), json.len() as u64);
+        let names: Vec<_> =
+            tables[1..].iter().map(|(name, entries)| (name.as_str(), entries.len())).collect();
+        assert_eq!(names, [("a", 2), ("b", 1), ("a", 1)]);
+        assert!(tables[1..].iter().all(|(_, entries)| entries.iter().all(|found| *found == entry)));
+    }
+
+    proptest! {
+        /// Lines that are likely to be right here and there, in every mode: an end is always come to.
+        #[test]
+        fn nothing_panics_and_all_ends(
+            lines in proptest::collection::vec(prop_oneof![
+                Just("VERSION=3"), Just("HEADER=END"), Just("DATA=END"), Just("database=x"), Just("format=print"),
+                Just("type=btree"), Just(" 61"), Just(" "), Just(""), Just("a\tb"), Just("{}"), Just("VERSION=2"),
+                Just(r#"{"key":"a","value":"b"}"#), Just(r#"{"table":"t","key":"a","value":"b"}"#),
+            ], 0..12),
+            format in prop_oneof![Just(None), Just(Some(Format::Tsv)), Just(Some(Format::Dump)), Just(Some(Format::Json))],
+            tables in any::<bool>(), key in proptest::option::of(1..3u32),
+        ) {
+            let text = lines.join("\n");
+            let (_, end) = read(text.as_bytes(), How { format, key, value: None, tables });
+            if let Err(Error::Line { line, .. }) = end {
+                prop_assert!((1..=lines.len() as u64 + 1).contains(&line));
+            }
+        }
+    }
+}

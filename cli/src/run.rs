@@ -11,6 +11,9 @@ use bifold::PageSource;
 /// Runs a command.
 pub(crate) fn run(args: &Args) -> Result<Status> {
     let (command, json) = (&args.command, args.json);
+    if json && matches!(command, Command::Completions(_) | Command::Man(_)) {
+        return Err(Error::Usage("--json is for commands on a database".into()));
+    }
     match args.backend {
         Backend::Mmap if args.cache.is_some() => Err(Error::Usage(
             "--cache is for --backend pool; mmap has the kernel's page cache, which has no size to set"

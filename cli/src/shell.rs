@@ -24,7 +24,8 @@ pub(crate) fn man(args: &Man, out: &mut Output) -> Result<Status> {
         out.stream().write_all(&page(program)?)?;
         return Ok(Status::Good);
     };
-    for command in program.get_subcommands() {
+    // bifold help says what these pages do, and needs none.
+    for command in program.get_subcommands().filter(|command| command.get_name() != "help") {
         let name = format!("bifold-{}", command.get_name());
         write(dir, &name, &page(command.clone())?)?;
     }
@@ -35,7 +36,8 @@ pub(crate) fn man(args: &Man, out: &mut Output) -> Result<Status> {
 /// The man page of a command.
 fn page(command: clap::Command) -> Result<Vec<u8>> {
     let mut text = Vec::new();
-    clap_mangen::Man::new(command).render(&mut text)?;
+    let version = concat!("bifold ", env!("CARGO_PKG_VERSION"));
+    clap_mangen::Man::new(command).source(version).render(&mut text)?;
     Ok(text)
 }
 

@@ -34,7 +34,8 @@ Examples:
   date | bifold put log.bifold seen today";
 
 #[derive(ClapArgs, Debug)]
-#[command(after_help = DEL)]
+#[command(after_help = DEL, override_usage = "bifold del [OPTIONS] <DB> <TABLE> <KEY>
+       bifold del [OPTIONS] <DB> <TABLE> --from|--to|--prefix …")]
 pub(crate) struct Del {
     /// The database file
     pub(crate) db: PathBuf,
