@@ -31,8 +31,9 @@ impl<S: PageSource> Context<S> {
         create: bool,
         change: impl FnOnce(&WriteTxn<'_, S>) -> Result<R>,
     ) -> Result<R> {
+        let failed = if create { Error::Create } else { Error::Open };
         let db: Db<S> =
-            self.builder().create(create).open(path).map_err(|error| Error::Open(path.into(), error))?;
+            self.builder().create(create).open(path).map_err(|error| failed(path.into(), error))?;
         let txn = db.write()?;
         let result = change(&txn)?;
         txn.commit()?;

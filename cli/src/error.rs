@@ -32,7 +32,7 @@ pub(crate) enum Error {
     Usage(String),
     /// The database cannot be opened.
     Open(PathBuf, bifold::Error),
-    /// A new database cannot be made.
+    /// A database that need not be there cannot be made, or not be opened.
     Create(PathBuf, bifold::Error),
     /// What was loaded is committed, but the database could not be closed.
     Close(PathBuf, bifold::Error),
@@ -151,6 +151,16 @@ fn write_create(f: &mut fmt::Formatter<'_>, path: &Path, error: &bifold::Error) 
         }
         bifold::Error::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
             write!(f, "{path}: something of that name is there already")
+        }
+        bifold::Error::Io { source, .. }
+            if matches!(
+                source.kind(),
+                io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::ReadOnlyFilesystem
+            ) =>
+        {
+            write!(f, "{path}: {source}")
         }
         error => write!(f, "{path}: {error}"),
     }

@@ -26,7 +26,7 @@ pub(crate) fn run<S: PageSource>(args: &Load, context: &Context<S>, out: &mut Ou
     let how = How { format: args.format, key: args.key, value: args.value, tables: args.all };
     let reading = Reading::new(input, args.delta, how)?;
     let builder = context.builder().delta_size(args.delta);
-    let db: Db<S> = builder.open(&args.db).map_err(|error| Error::Open(args.db.clone(), error))?;
+    let db: Db<S> = builder.open(&args.db).map_err(|error| Error::Create(args.db.clone(), error))?;
     let held = load(args, table, &db, reading, &mut progress)?;
     let path = db.path().to_path_buf();
     // The file is whole only when what the log holds has come to it, so this is part of the load's time.

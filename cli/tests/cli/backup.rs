@@ -61,7 +61,7 @@ fn what_cannot_be_made_is_not_begun() {
             ("taken", "taken: something of that name is there already"),
             ("a.bifold", "a.bifold: something of that name is there already"),
             ("no/b", "no/b: there is no such folder"),
-            ("taken/b", "taken/b: "),
+            ("taken/b", "taken/b: Not a directory"),
         ] {
             let error = place.run(&format!("backup a.bifold {dest} --backend {backend}")).error();
             assert!(error.starts_with(&format!("bifold: {what}")), "{error}");

@@ -30,7 +30,7 @@ fn content(place: &Place, db: &str) -> Tables {
     let txn = db.read().unwrap();
     let entries = |name: &String| {
         let table = txn.table(name).unwrap();
-        table.iter().map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec())).unwrap()).collect()
+        table.iter().map(|entry| entry.map(|(key, value)| (key, value.to_vec())).unwrap()).collect()
     };
     txn.tables().unwrap().into_iter().map(|name| (name.clone(), entries(&name))).collect()
 }

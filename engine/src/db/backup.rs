@@ -64,7 +64,7 @@ mod tests {
     /// the same number everywhere.
     fn round(db: &Db<MemSource>, n: u32) -> Result<()> {
         db.update(|txn| {
-            let (from, to) = if n % 2 == 0 { ("a", "b") } else { ("b", "a") };
+            let (from, to) = if n.is_multiple_of(2) { ("a", "b") } else { ("b", "a") };
             txn.table(from)?.clear()?;
             let table = txn.table(to)?;
             (0..200u32).try_for_each(|key| table.insert(key.to_be_bytes(), n.to_be_bytes()))?;
