@@ -3,9 +3,12 @@
 
 use bifold_bench::data::{self, Seed, digest, expected};
 use bifold_bench::rounds::{self, Side};
-use bifold_bench::{Order, Result, Setup, Store, bulk, for_each_store, writes};
+use bifold_bench::{
+    Order, Result, Setup, Store, bulk, cell, compare, for_each_store, limits, workload, writes,
+};
 use clap::{Args, Parser, Subcommand};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Instant;
 
 #[derive(Parser)]
@@ -33,6 +36,13 @@ struct Data {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Compare sides on workloads, each cell in a process of its own, and say which wins
+    Compare(Box<compare::Options>),
+    /// List the workloads and the sides of this build
+    List,
+    /// Do one cell: what `compare` starts
+    #[command(hide = true)]
+    Child,
     /// Load each store anew, reopen it, check it and scan it
     Load {
         #[command(flatten)]
@@ -65,25 +75,54 @@ enum Command {
     },
     /// Load, insert, overwrite and commit, with and without syncs, beside readers and checkpoints
     Writes(writes::Options),
+    /// What this machine can do at all: its disk, page cache, page faults and memory
+    Limits(limits::Options),
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().command {
-        Command::Load { data, random, per_commit } => load(&data, random, per_commit),
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bifold-bench: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<bool> {
+    match command {
+        Command::Compare(options) => return compare::compare(&options),
+        Command::List => list(),
+        Command::Child => return Ok(cell::child()),
+        Command::Load { data, random, per_commit } => load(&data, random, per_commit)?,
         Command::Gets { data, rounds, gets } => {
             let work = |round| {
                 let picks = data::picks(data.entries, gets, round);
                 let expected = expected(&picks);
                 Work { picks, expected }
             };
-            compare(&data, rounds, "get", gets, work)
+            side_by_side(&data, rounds, "get", gets, work)?;
         }
         Command::Scans { data, rounds } => {
             let all = expected(&data::shuffled(data.entries));
-            compare(&data, rounds, "entry", data.entries, |_| Work { picks: Vec::new(), expected: all })
+            side_by_side(&data, rounds, "entry", data.entries, |_| Work {
+                picks: Vec::new(),
+                expected: all,
+            })?;
         }
-        Command::Writes(options) => writes::run(&options),
+        Command::Writes(options) => writes::run(&options)?,
+        Command::Limits(options) => limits::run(&options)?,
     }
+    Ok(true)
+}
+
+fn list() {
+    println!("workloads:");
+    for workload in workload::presets() {
+        println!("  {:<14} {}", workload.name, workload.about);
+    }
+    println!("sides: {}", compare::all_sides().join(", "));
 }
 
 impl Data {
@@ -149,7 +188,13 @@ struct Work {
 }
 
 /// Opens all stores, touches every page of them, and then measures them in turn.
-fn compare(data: &Data, rounds: u64, what: &str, operations: u64, work: impl Fn(u64) -> Work) -> Result<()> {
+fn side_by_side(
+    data: &Data,
+    rounds: u64,
+    what: &str,
+    operations: u64,
+    work: impl Fn(u64) -> Work,
+) -> Result<()> {
     let seeds = data::sorted(data.entries);
     let work = &work;
     let mut sides = Vec::new();
