@@ -324,8 +324,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What a reading gives: tables, and entries below them, and how it ends.
-    fn read(text: &[u8], how: How) -> (Vec<(String, Vec<(Vec<u8>, Vec<u8>)>)>, Result<u64>) {
+    /// Tables, and their entries.
+    type Tables = Vec<(String, Vec<(Vec<u8>, Vec<u8>)>)>;
+
+    /// What a reading gives, and how it ends.
+    fn read(text: &[u8], how: How) -> (Tables, Result<u64>) {
         let input = Input { name: "in".into(), reader: Box::new(io::Cursor::new(text.to_vec())), len: None };
         let mut tables = vec![("given".to_owned(), Vec::new())];
         let (mut entry, mut took) = (Entry::default(), 0);
