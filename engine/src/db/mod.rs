@@ -1,6 +1,7 @@
 //! The database handle: opening, transactions, closing.
 #![forbid(unsafe_code)]
 
+mod backup;
 mod builder;
 pub(crate) mod check;
 pub(crate) mod compact;

@@ -113,6 +113,24 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
         Ok(true)
     }
 
+    /// Gives the table `name` the name `new`, which no table may have, and which is at most a quarter page long. Takes no
+    /// longer for a large table, as its pages stay as they are. Handles on the table give [`Error::NoSuchTable`] from
+    /// then on, as those of a dropped one do: open it by its new name.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTable`] if there is no table `name`; [`Error::TableExists`] if there is one that is named `new`,
+    /// which it is itself if both names are the same; [`Error::KeyTooLong`] for a new name too long; damage and I/O
+    /// errors met on the way.
+    pub fn rename_table(&self, name: &str, new: &str) -> Result<()> {
+        let mut state = self.usable()?;
+        let store = &self.shared.store;
+        let number = state.find_table(store, name)?.ok_or_else(|| Error::NoSuchTable(Arc::from(name)))?;
+        if state.find_table(store, new)?.is_some() {
+            return Err(Error::TableExists(Arc::from(new)));
+        }
+        state.rename_table(store, number, new)
+    }
+
     /// The names of all tables as this transaction sees them, in order.
     ///
     /// # Errors
