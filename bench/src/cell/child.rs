@@ -4,7 +4,7 @@
 use super::{Beside, Message, Outcome, SERIES_STEP_MS, Spec, Start, done_of};
 use crate::corpus::Corpus;
 use crate::drive::{self, Driven, Pace, Until};
-use crate::memory::{Group, How, drop_caches};
+use crate::memory::{Group, How, drop_caches, drop_files};
 use crate::usage::{Disk, Transfers, Usage, count_system_calls, reset_peak};
 use crate::workload::{Op, Role, Work};
 use crate::{Result, Setup, Store, for_each_store, store};
@@ -67,7 +67,13 @@ fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
         phase("ageing")?;
         entries = age::<S>(spec, &corpus, entries)?;
     }
-    let cold = (spec.start == Start::Cold).then(|| drop_caches(&files(&spec.dir)));
+    let files = files(&spec.dir);
+    let cold = match spec.start {
+        Start::Cold => Some(drop_caches(&files)),
+        // What an earlier child has brought into the page cache is not charged to this one's group.
+        _ if spec.group.is_some() => Some(drop_files(&files)),
+        _ => None,
+    };
     phase("opening")?;
     let begun = Instant::now();
     let store = S::open(&spec.dir, &spec.setup)?;

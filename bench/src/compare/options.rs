@@ -68,7 +68,7 @@ pub struct Options {
     /// Rounds; in each, every side does every workload once, and another side goes first
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub rounds: u64,
-    /// Seconds before anything counts [default: 1]
+    /// Seconds before anything counts [default: 1, and with --memory 1 more for each 60 MB of it, at most 60]
     #[arg(long, value_parser = seconds)]
     pub warmup: Option<f64>,
     /// Seconds of a run [default: 5]
@@ -138,6 +138,9 @@ const KEY: u32 = 16;
 const VALUE: u32 = 100;
 /// Seconds of a warm-up and of a run, unless it is said.
 const SECONDS: (f64, f64) = (1.0, 5.0);
+/// Bytes of pages that random reads of one thread bring into a cache in a second, about, and what is waited at most.
+const FILLED: f64 = 60e6;
+const FILL_MOST: f64 = 60.0;
 
 fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -272,7 +275,9 @@ impl Options {
         {
             return Err(format!("{} is a load, which has no --rate", workload.name).into());
         }
-        let mut pace = self.pace(threads.unwrap_or(1), SECONDS);
+        // A cache that begins empty has to fill.
+        let fill = self.memory.map_or(0.0, |memory| (memory as f64 / FILLED).min(FILL_MOST));
+        let mut pace = self.pace(threads.unwrap_or(1), (SECONDS.0 + fill, SECONDS.1));
         if let (None, Some(operations)) = (self.operations, operations.filter(|_| self.ycsb.len() == 1)) {
             pace.until = Until::Operations(operations);
         }
