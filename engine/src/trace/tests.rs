@@ -166,15 +166,19 @@ fn what_is_read_is_in_the_trace_in_order() {
     table.get_many(&["d", "x"]).unwrap();
     (table.first().unwrap(), table.last().unwrap(), table.nth(2).unwrap(), table.nth(9).unwrap());
     assert_eq!(table.rank("c").unwrap(), 2);
-    assert_eq!(table.count((Excluded("a"), Included("c"))).unwrap(), 2);
+    assert_eq!(table.count::<&str>((Excluded("a"), Included("c"))).unwrap(), 2);
     let mut scan = table.range("b"..);
     (scan.next(), scan.next(), scan.next_back(), scan.next(), scan.next_back());
     drop(scan);
     assert_eq!(table.prefix("a").keys().count(), 1);
     let mut cursor = table.cursor();
-    (cursor.next().unwrap(), cursor.next().unwrap(), cursor.current().unwrap());
+    cursor.next().unwrap();
+    cursor.next().unwrap();
+    cursor.current().unwrap();
     cursor.seek("bb").unwrap();
-    (cursor.next().unwrap(), cursor.next().unwrap(), cursor.prev().unwrap());
+    cursor.next().unwrap();
+    cursor.next().unwrap();
+    cursor.prev().unwrap();
     cursor.seek_exact("x").unwrap();
     cursor.last().unwrap();
     drop(cursor);
@@ -318,7 +322,8 @@ fn bytes_that_somebody_made_are_refused_in_words() {
         let mut block = vec![0; BLOCK_HEAD];
         // Kinds that exist, so that their fields are reached.
         for _ in 0..rng.below(40) {
-            block.push(rng.below(if rng.below(2) == 0 { 32 } else { 256 }) as u8);
+            let kinds = if rng.below(2) == 0 { 32 } else { 256 };
+            block.push(rng.below(kinds) as u8);
         }
         BlockHead::seal(head.id, 0, &mut block, 1, u64::MAX, rng.below(8) as u32);
         let (_, end) = read(&[&head.encode()[..], &block].concat());
@@ -405,7 +410,7 @@ fn blocks_are_written_as_they_fill_and_stay_within_their_bound() {
     let table = txn.table("t").unwrap();
     let long = vec![b'x'; 3 * KEY_KEPT];
     for _ in 0..40 {
-        assert_eq!(table.count((Included(&long), Included(&long))).unwrap(), 0);
+        assert_eq!(table.count::<&Vec<u8>>((Included(&long), Included(&long))).unwrap(), 0);
         assert!(table.get(&long).unwrap().is_none());
     }
     let written = bytes(&fs).len();
