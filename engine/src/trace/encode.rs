@@ -4,6 +4,7 @@
 //! the difference from the one last named in the block, its sign in the lowest bit, as most calls name the same again.
 #![forbid(unsafe_code)]
 
+use super::block::{BLOCK_FULL, BLOCK_MAX};
 use super::event::{From, Op};
 use super::veil::Veil;
 use crate::durability::Durability;
@@ -13,6 +14,9 @@ use std::ops::Bound;
 /// Bytes of a key or a name that are kept. No database has keys of more than 16,384 bytes; of a longer one, the byte
 /// beyond them is enough to find and to order as the whole of it.
 pub(super) const KEY_KEPT: usize = (16 << 10) + 1;
+
+/// A block that is not full takes any event: two keys with their lengths, and a few numbers.
+const _: () = assert!(BLOCK_FULL + 2 * (KEY_KEPT + 3) + 100 < BLOCK_MAX);
 
 /// What encoder and decoder remember between events of a block.
 #[derive(Clone, Copy, Default, Debug)]

@@ -1,7 +1,7 @@
 //! Tests of recording and of reading what was recorded.
 #![forbid(unsafe_code)]
 
-use super::block::{BLOCK_FULL, BLOCK_HEAD, BLOCK_MAX, BlockHead, HEAD, Head};
+use super::block::{BLOCK_HEAD, BLOCK_MAX, BlockHead, HEAD, Head};
 use super::encode::KEY_KEPT;
 use super::*;
 use crate::db::{Builder, Db};
@@ -164,11 +164,13 @@ fn what_is_read_is_in_the_trace_in_order() {
     assert!(table.get("x").unwrap().is_none());
     table.reader("a").unwrap();
     table.get_many(&["d", "x"]).unwrap();
-    (table.first().unwrap(), table.last().unwrap(), table.nth(2).unwrap(), table.nth(9).unwrap());
+    assert!(table.first().unwrap().is_some() && table.last().unwrap().is_some());
+    assert!(table.nth(2).unwrap().is_some() && table.nth(9).unwrap().is_none());
     assert_eq!(table.rank("c").unwrap(), 2);
     assert_eq!(table.count::<&str>((Excluded("a"), Included("c"))).unwrap(), 2);
     let mut scan = table.range("b"..);
-    (scan.next(), scan.next(), scan.next_back(), scan.next(), scan.next_back());
+    assert!(scan.next().is_some() && scan.next().is_some() && scan.next_back().is_some());
+    assert!(scan.next().is_none() && scan.next_back().is_none());
     drop(scan);
     assert_eq!(table.prefix("a").keys().count(), 1);
     let mut cursor = table.cursor();
@@ -363,7 +365,9 @@ fn every_thread_has_its_calls_in_order() {
             })
         })
         .collect();
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
     let recorder = Arc::clone(db.shared().store.trace.as_ref().unwrap());
     assert_eq!(
         recorder.buffers(),
@@ -375,7 +379,9 @@ fn every_thread_has_its_calls_in_order() {
     let (events, end) = read(&bytes(&fs));
     assert!(matches!(end, Ok(None)));
     let mut by_thread: HashMap<u32, Vec<&Event>> = HashMap::new();
-    events.iter().for_each(|event| by_thread.entry(event.thread).or_default().push(event));
+    for event in &events {
+        by_thread.entry(event.thread).or_default().push(event);
+    }
     assert_eq!(by_thread.len() as u32, 1 + THREADS);
     let mut seen = Vec::new();
     for events in by_thread.into_values() {
@@ -415,7 +421,8 @@ fn blocks_are_written_as_they_fill_and_stay_within_their_bound() {
     }
     let written = bytes(&fs).len();
     assert!(written > 40 * 3 * KEY_KEPT - BLOCK_MAX, "{written} bytes before anybody flushed");
-    (drop(txn), drop(db));
+    drop(txn);
+    drop(db);
     let ops = ops(&fs);
     let Op::OpenTable { name, .. } = &ops[1] else { panic!("{:?}", ops[1]) };
     assert_eq!(**name, "ü".repeat(KEY_KEPT / 2));
@@ -424,7 +431,6 @@ fn blocks_are_written_as_they_fill_and_stay_within_their_bound() {
     for op in gets {
         assert!(matches!(op, Op::Get { key, .. } if **key == long[..KEY_KEPT]), "cut where nothing is lost");
     }
-    assert!(BLOCK_FULL + 2 * (KEY_KEPT + 3) + 100 < BLOCK_MAX);
 }
 
 #[test]
@@ -488,9 +494,11 @@ fn hidden_keys_are_nowhere_in_the_file() {
     let mut keys = Vec::new();
     for op in ops(&fs) {
         match op {
-            Op::Insert { key, .. } | Op::Get { key, .. } | Op::Remove { key, .. } => keys.push(key),
+            Op::Insert { key, .. }
+            | Op::Get { key, .. }
+            | Op::Remove { key, .. }
+            | Op::Cursor { from: From::Seek(key), .. } => keys.push(key),
             Op::Scan { lower: Included(lower), upper: Included(upper), .. } => keys.extend([lower, upper]),
-            Op::Cursor { from: From::Seek(key), .. } => keys.push(key),
             _ => {}
         }
     }
