@@ -4,6 +4,8 @@
 //! made of, so that a data set is sorted or shuffled as a vector of numbers.
 #![forbid(unsafe_code)]
 
+use crate::corpus::mix;
+
 /// Bytes of a key.
 pub const KEY_LEN: usize = 16;
 /// Bytes of a value.
@@ -49,16 +51,6 @@ impl Seed {
         }
         value
     }
-}
-
-/// A bijection of 64-bit numbers whose results look random: the finaliser of `splitmix64` (Steele, Lea, Flood,
-/// "Fast splittable pseudorandom number generators", 2014).
-#[inline]
-const fn mix(number: u64) -> u64 {
-    let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 /// The seeds of entries `0..count`, in the order of their numbers, which is a random order of their keys.

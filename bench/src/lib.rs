@@ -6,18 +6,27 @@
 //! before and after.
 
 pub mod bulk;
+pub mod cell;
+pub mod compare;
+pub mod corpus;
 pub mod data;
+pub mod drive;
+pub mod limits;
+pub mod memory;
 pub mod pread_source;
-pub mod rounds;
+pub mod report;
+pub mod sizes;
 pub mod small;
 pub mod store;
 pub mod stores;
+pub mod usage;
+pub mod workload;
 pub mod writes;
 
 #[cfg(any(feature = "fjall", feature = "rocksdb"))]
 mod poll;
 
-pub use store::{Counters, Durability, Order, Setup, Store};
+pub use store::{Counters, Durability, Order, Sabotage, Setup, Store};
 
 /// Whatever a store may say.
 pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;

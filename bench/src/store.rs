@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 use crate::Result;
+use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// How a store is opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Setup {
     /// Bytes of cache, for stores that have one of their own.
     pub cache_bytes: u64,
@@ -20,6 +22,18 @@ pub struct Setup {
     pub file_bytes_max: u64,
     /// Whether the data fit in memory and are to be brought there at opening, where the store can.
     pub populate: bool,
+    /// How it is broken on purpose, with the feature `testing`.
+    pub sabotage: Option<Sabotage>,
+}
+
+/// A way to break a side of Bifold's, so that a test can see it noticed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sabotage {
+    /// One byte of a value in a hundred is another.
+    WrongByte,
+    /// Each read of the file takes so many milliseconds longer.
+    SlowReads(u64),
 }
 
 impl Setup {
@@ -35,12 +49,14 @@ impl Setup {
             durability: Durability::Synced,
             file_bytes_max: bytes * 8 + (1 << 30),
             populate: true,
+            sabotage: None,
         }
     }
 }
 
 /// What a commit is worth when it returns.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// It outlasts a power failure.
     Synced,
@@ -49,7 +65,7 @@ pub enum Durability {
 }
 
 /// What a store says it did since it was opened.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Counters {
     /// Commits.
     pub commits: u64,
@@ -125,6 +141,36 @@ pub trait Store: Sized + Sync {
     /// # Errors
     /// See [`open`](Self::open).
     fn scan(&self, from: &[u8], limit: u64, visit: impl FnMut(&[u8], &[u8])) -> Result<u64>;
+
+    /// Gets the values of all `keys` in one read transaction, by the means that the store has for many at once. Shows each
+    /// with the index of its key, in any order. Returns how many were there.
+    ///
+    /// # Errors
+    /// See [`open`](Self::open).
+    fn get_many<K>(&self, keys: &[K], mut visit: impl FnMut(usize, &[u8])) -> Result<u64>
+    where
+        K: AsRef<[u8]>,
+    {
+        let at = Cell::new(0);
+        let asked = keys.iter().enumerate().map(|(index, key)| {
+            at.set(index);
+            key
+        });
+        self.gets(asked, |value| visit(at.get(), value))
+    }
+
+    /// Shows the last `limit` entries up to `from`, itself included, against the order of keys. Returns how many there
+    /// were.
+    ///
+    /// # Errors
+    /// See [`open`](Self::open).
+    fn scan_back(&self, from: &[u8], limit: u64, visit: impl FnMut(&[u8], &[u8])) -> Result<u64>;
+
+    /// Does `work` while a snapshot of the store, taken before it, is held.
+    ///
+    /// # Errors
+    /// Those of `work`; if the store has no snapshots; and see [`open`](Self::open).
+    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R>;
 
     /// Has the store check itself, if it can. Returns how many entries it counted.
     ///

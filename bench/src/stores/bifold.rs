@@ -1,9 +1,10 @@
 //! Bifold, on either backend.
 #![forbid(unsafe_code)]
 
-use crate::{Counters, Durability, Order, Result, Setup, Store};
-use bifold::{Db, PageSource, mmap, pool};
+use crate::{Counters, Durability, Order, Result, Sabotage, Setup, Store};
+use bifold::{Builder, Db, PageSource, mmap, pool};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,54 @@ pub type Pool = Bifold<pool::Source>;
 #[derive(Debug)]
 pub struct Bifold<S: PageSource> {
     db: Db<S>,
+    /// Values shown, if one in a hundred is to be wrong.
+    lies: Option<AtomicU64>,
+}
+
+impl<S: PageSource> Bifold<S> {
+    /// Shows a value.
+    #[inline]
+    fn show(&self, value: &[u8], visit: impl FnOnce(&[u8])) {
+        match &self.lies {
+            None => visit(value),
+            Some(shown) => lie(shown, value, visit),
+        }
+    }
+}
+
+/// Shows a value in which a byte is wrong, one time in a hundred.
+#[cold]
+fn lie(shown: &AtomicU64, value: &[u8], visit: impl FnOnce(&[u8])) {
+    let mut value = value.to_vec();
+    if shown.fetch_add(1, Ordering::Relaxed) % 100 == 99
+        && let Some(last) = value.last_mut()
+    {
+        *last ^= 1;
+    }
+    visit(&value);
+}
+
+/// The same builder over slow files, if that is wanted.
+#[cfg(feature = "testing")]
+#[expect(clippy::unnecessary_wraps, reason = "other builds refuse")]
+fn sabotaged<S: PageSource>(builder: Builder<S>, setup: &Setup) -> Result<Builder<S>> {
+    Ok(match setup.sabotage {
+        Some(Sabotage::SlowReads(ms)) => {
+            use bifold_page_source::{OsFs, testing::FaultFs};
+            let slow = FaultFs::new(std::sync::Arc::new(OsFs));
+            slow.delay_reads(Duration::from_millis(ms));
+            builder.file_system(std::sync::Arc::new(slow))
+        }
+        _ => builder,
+    })
+}
+
+#[cfg(not(feature = "testing"))]
+fn sabotaged<S: PageSource>(builder: Builder<S>, setup: &Setup) -> Result<Builder<S>> {
+    match setup.sabotage {
+        Some(_) => Err("this build can break no side on purpose: it lacks the feature `testing`".into()),
+        None => Ok(builder),
+    }
 }
 
 /// What the two backends are told, each in its own terms.
@@ -60,8 +109,9 @@ impl<S: Backend> Store for Bifold<S> {
             Durability::Unsynced => bifold::Durability::Buffered,
         };
         let builder = Db::builder().delta_size(setup.delta_bytes).durability(durability);
-        let builder = builder.backend(S::options(setup));
-        Ok(Self { db: builder.open(dir.join("data.bifold"))? })
+        let builder = sabotaged(builder.backend(S::options(setup)), setup)?;
+        let lies = setup.sabotage == Some(Sabotage::WrongByte);
+        Ok(Self { db: builder.open(dir.join("data.bifold"))?, lies: lies.then(AtomicU64::default) })
     }
 
     fn put<K, V>(&self, order: Order, entries: impl Iterator<Item = (K, V)>) -> Result<()>
@@ -106,7 +156,7 @@ impl<S: Backend> Store for Bifold<S> {
         let mut found = 0;
         for key in keys {
             if let Some(value) = table.get(key)? {
-                visit(&value);
+                self.show(&value, &mut visit);
                 found += 1;
             }
         }
@@ -119,11 +169,49 @@ impl<S: Backend> Store for Bifold<S> {
         let mut seen = 0;
         let mut entry = cursor.seek(from)?;
         while let Some((key, value)) = entry.filter(|_| seen < limit) {
-            visit(key, value);
+            self.show(value, |value| visit(key, value));
             seen += 1;
             entry = cursor.next()?;
         }
         Ok(seen)
+    }
+
+    fn get_many<K>(&self, keys: &[K], mut visit: impl FnMut(usize, &[u8])) -> Result<u64>
+    where
+        K: AsRef<[u8]>,
+    {
+        let txn = self.db.read()?;
+        let mut found = 0;
+        for (index, value) in txn.table(TABLE)?.get_many(keys)?.iter().enumerate() {
+            if let Some(value) = value {
+                self.show(value, |value| visit(index, value));
+                found += 1;
+            }
+        }
+        Ok(found)
+    }
+
+    fn scan_back(&self, from: &[u8], limit: u64, mut visit: impl FnMut(&[u8], &[u8])) -> Result<u64> {
+        let txn = self.db.read()?;
+        let mut cursor = txn.table(TABLE)?.cursor();
+        let mut seen = 0;
+        let at = cursor.seek(from)?.map(|(key, _)| key == from);
+        let mut entry = match at {
+            Some(true) => cursor.current()?,
+            Some(false) => cursor.prev()?,
+            None => cursor.last()?,
+        };
+        while let Some((key, value)) = entry.filter(|_| seen < limit) {
+            self.show(value, |value| visit(key, value));
+            seen += 1;
+            entry = cursor.prev()?;
+        }
+        Ok(seen)
+    }
+
+    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
+        let _snapshot = self.db.read()?;
+        work()
     }
 
     fn check(&self) -> Result<Option<u64>> {

@@ -93,6 +93,23 @@ impl Store for Canopy {
         Ok(seen)
     }
 
+    fn scan_back(&self, from: &[u8], limit: u64, mut visit: impl FnMut(&[u8], &[u8])) -> Result<u64> {
+        let txn = self.db.begin_read()?;
+        let tree = txn.get_tree(TREE)?.ok_or("canopydb lost its tree")?;
+        let mut seen = 0;
+        for entry in tree.range(..=from)?.rev().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
+            let (key, value) = entry?;
+            visit(&key, &value);
+            seen += 1;
+        }
+        Ok(seen)
+    }
+
+    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
+        let _snapshot = self.db.begin_read()?;
+        work()
+    }
+
     fn finish(&self) -> Result<()> {
         self.db.sync()?;
         Ok(self.db.checkpoint()?)

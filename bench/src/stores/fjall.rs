@@ -87,6 +87,22 @@ impl Store for Fjall {
         Ok(seen)
     }
 
+    fn scan_back(&self, from: &[u8], limit: u64, mut visit: impl FnMut(&[u8], &[u8])) -> Result<u64> {
+        let entries = self.db.snapshot().range(&self.keyspace, ..=from);
+        let mut seen = 0;
+        for entry in entries.rev().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
+            let (key, value) = entry.into_inner()?;
+            visit(&key, &value);
+            seen += 1;
+        }
+        Ok(seen)
+    }
+
+    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
+        let _snapshot = self.db.snapshot();
+        work()
+    }
+
     fn finish(&self) -> Result<()> {
         self.db.persist(PersistMode::SyncAll)?;
         self.keyspace.rotate_memtable_and_wait()?;

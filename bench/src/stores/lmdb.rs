@@ -96,6 +96,16 @@ impl<const WRITE_MAP: bool> Store for Lmdb<WRITE_MAP> {
         }
     }
 
+    fn scan_back(&self, from: &[u8], limit: u64, visit: impl FnMut(&[u8], &[u8])) -> Result<u64> {
+        let txn = self.env.read_txn()?;
+        show(self.db.rev_range(&txn, &(Bound::Unbounded, Bound::Included(from)))?, limit, visit)
+    }
+
+    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
+        let _snapshot = self.env.read_txn()?;
+        work()
+    }
+
     fn finish(&self) -> Result<()> {
         Ok(self.env.force_sync()?)
     }

@@ -100,6 +100,28 @@ impl Store for Mdbx {
         Ok(seen)
     }
 
+    fn scan_back(&self, from: &[u8], limit: u64, mut visit: impl FnMut(&[u8], &[u8])) -> Result<u64> {
+        let txn = self.env.begin_ro_unsync()?;
+        let mut cursor = txn.cursor(self.db)?;
+        let mut seen = 0;
+        let mut entry: Option<(Cow<'_, [u8]>, Cow<'_, [u8]>)> = match cursor.set_range(from)? {
+            Some((key, value)) if AsRef::<[u8]>::as_ref(&key) == from => Some((key, value)),
+            Some(_) => cursor.prev()?,
+            None => cursor.last()?,
+        };
+        while let Some((key, value)) = entry.filter(|_| seen < limit) {
+            visit(&key, &value);
+            seen += 1;
+            entry = cursor.prev()?;
+        }
+        Ok(seen)
+    }
+
+    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
+        let _snapshot = self.env.begin_ro_unsync()?;
+        work()
+    }
+
     fn finish(&self) -> Result<()> {
         // Durable commits leave nothing; and a sync by force beside a writer ends in a failed assertion of libmdbx.
         if self.durability == Durability::Unsynced {

@@ -98,6 +98,23 @@ impl Store for Redb {
         Ok(seen)
     }
 
+    fn scan_back(&self, from: &[u8], limit: u64, mut visit: impl FnMut(&[u8], &[u8])) -> Result<u64> {
+        let txn = self.db.begin_read()?;
+        let table = txn.open_table(TABLE)?;
+        let mut seen = 0;
+        for entry in table.range(..=from)?.rev().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
+            let (key, value) = entry?;
+            visit(key.value(), value.value());
+            seen += 1;
+        }
+        Ok(seen)
+    }
+
+    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
+        let _snapshot = self.db.begin_read()?;
+        work()
+    }
+
     fn finish(&self) -> Result<()> {
         // A durable commit makes all before it durable.
         Ok(self.db.begin_write()?.commit()?)

@@ -105,6 +105,40 @@ impl Store for Rocks {
         Ok(seen)
     }
 
+    fn get_many<K>(&self, keys: &[K], mut visit: impl FnMut(usize, &[u8])) -> Result<u64>
+    where
+        K: AsRef<[u8]>,
+    {
+        let mut found = 0;
+        for (index, value) in self.db.multi_get(keys).into_iter().enumerate() {
+            if let Some(value) = value? {
+                visit(index, &value);
+                found += 1;
+            }
+        }
+        Ok(found)
+    }
+
+    fn scan_back(&self, from: &[u8], limit: u64, mut visit: impl FnMut(&[u8], &[u8])) -> Result<u64> {
+        let mut entries = self.db.raw_iterator();
+        entries.seek_for_prev(from);
+        let mut seen = 0;
+        while seen < limit
+            && let Some((key, value)) = entries.item()
+        {
+            visit(key, value);
+            seen += 1;
+            entries.prev();
+        }
+        entries.status()?;
+        Ok(seen)
+    }
+
+    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
+        let _snapshot = self.db.snapshot();
+        work()
+    }
+
     fn finish(&self) -> Result<()> {
         self.db.flush()?;
         let busy = [

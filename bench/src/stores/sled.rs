@@ -81,6 +81,20 @@ impl Store for Sled {
         Ok(seen)
     }
 
+    fn scan_back(&self, from: &[u8], limit: u64, mut visit: impl FnMut(&[u8], &[u8])) -> Result<u64> {
+        let mut seen = 0;
+        for entry in self.db.range(..=from).rev().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
+            let (key, value) = entry?;
+            visit(&key, &value);
+            seen += 1;
+        }
+        Ok(seen)
+    }
+
+    fn hold<R>(&self, _work: impl FnOnce() -> Result<R>) -> Result<R> {
+        Err("sled has no snapshots".into())
+    }
+
     fn finish(&self) -> Result<()> {
         self.db.flush()?;
         Ok(())

@@ -132,6 +132,30 @@ impl Store for Sqlite {
         })
     }
 
+    fn scan_back(&self, from: &[u8], limit: u64, mut visit: impl FnMut(&[u8], &[u8])) -> Result<u64> {
+        self.read(|connection| {
+            let mut scan =
+                connection.prepare_cached("SELECT k, v FROM bench WHERE k <= ?1 ORDER BY k DESC")?;
+            let mut rows = scan.query(params![from])?;
+            let mut seen = 0;
+            while seen < limit
+                && let Some(row) = rows.next()?
+            {
+                visit(row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
+                seen += 1;
+            }
+            Ok(seen)
+        })
+    }
+
+    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
+        self.read(|connection| {
+            // The transaction sees what there is when it first reads.
+            connection.query_row("SELECT count(*) FROM (SELECT 1 FROM bench LIMIT 1)", [], |_| Ok(()))?;
+            work()
+        })
+    }
+
     fn finish(&self) -> Result<()> {
         let connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;

@@ -119,6 +119,16 @@ impl<const LOSES: u64> Store for Lossy<LOSES> {
         Ok(held.0.range(from.to_vec()..).take(limit as usize).map(|(k, v)| visit(k, v)).count() as u64)
     }
 
+    fn scan_back(&self, from: &[u8], limit: u64, mut visit: impl FnMut(&[u8], &[u8])) -> Result<u64> {
+        let held = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = held.0.range(..=from.to_vec()).rev().take(limit as usize);
+        Ok(entries.map(|(k, v)| visit(k, v)).count() as u64)
+    }
+
+    fn hold<R>(&self, _: impl FnOnce() -> Result<R>) -> Result<R> {
+        Err("no snapshots".into())
+    }
+
     fn finish(&self) -> Result<()> {
         let held = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entries: Vec<_> = held.0.iter().collect();

@@ -14,6 +14,7 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 const EIO: i32 = 5;
@@ -173,6 +174,8 @@ struct Script {
     disk: Mutex<Disk>,
     gates: Mutex<Vec<Arc<GateState>>>,
     plain: AtomicBool,
+    /// Nanoseconds that each read takes longer.
+    read_delay: AtomicU64,
 }
 
 /// Space in use, counted where files are written or allocated, as if from byte 0 without holes.
@@ -292,6 +295,11 @@ impl FaultFs {
     pub fn without_descriptors(self) -> Self {
         self.script.plain.store(true, Ordering::Relaxed);
         self
+    }
+
+    /// From now on each read takes so much longer.
+    pub fn delay_reads(&self, by: Duration) {
+        self.script.read_delay.store(by.as_nanos() as u64, Ordering::Relaxed);
     }
 
     /// Holds back every read that touches a range of bytes, of any file, until the gate is opened or dropped.
@@ -458,6 +466,10 @@ impl FaultFile {
 
 impl File for FaultFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let delay = self.script.read_delay.load(Ordering::Relaxed);
+        if delay > 0 {
+            thread::sleep(Duration::from_nanos(delay));
+        }
         self.script.pass_gates(OpKind::Read, &(offset..offset + buf.len() as u64));
         self.script.run_whole(OpKind::Read, &self.path, || self.inner.read_at(buf, offset))
     }

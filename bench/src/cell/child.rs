@@ -1,0 +1,217 @@
+//! The child's side: it does what it is told to one store, and says what came of it.
+#![forbid(unsafe_code)]
+
+use super::{Beside, Message, Outcome, SERIES_STEP_MS, Spec, Start, done_of};
+use crate::corpus::Corpus;
+use crate::drive::{self, Driven, Pace, Until};
+use crate::memory::{Group, How, drop_caches};
+use crate::usage::{Disk, Transfers, Usage, count_system_calls, reset_peak};
+use crate::workload::{Op, Role, Work};
+use crate::{Result, Setup, Store, for_each_store, store};
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::time::Instant;
+
+/// The main function of a child: reads its [`Spec`] from standard input. Returns whether all went well.
+pub fn child() -> bool {
+    // Whatever becomes of the parent, no child goes on without it.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    let said = read_spec().and_then(|spec| {
+        if let Some(group) = &spec.group {
+            Group::from_path(group)?.join()?;
+        }
+        dispatch(&spec)
+    });
+    let message = match said {
+        Ok(outcome) => Message::Done(Box::new(outcome)),
+        Err(error) => Message::Failed(error.to_string()),
+    };
+    let well = matches!(message, Message::Done(_));
+    say(&message) && well
+}
+
+fn read_spec() -> Result<Spec> {
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text)?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// Tells the parent; `false` if it is gone.
+fn say(message: &Message) -> bool {
+    let Ok(mut line) = serde_json::to_string(message) else { return false };
+    line.push('\n');
+    let mut out = io::stdout().lock();
+    out.write_all(line.as_bytes()).and_then(|()| out.flush()).is_ok()
+}
+
+fn phase(what: &str) -> Result<()> {
+    if say(&Message::Phase(what.into())) { Ok(()) } else { Err("the parent is gone".into()) }
+}
+
+/// Runs the cell on the store that the side is.
+fn dispatch(spec: &Spec) -> Result<Outcome> {
+    for_each_store!(S => if spec.side == S::NAME {
+        return cell::<S>(spec);
+    });
+    Err(format!("no side of this build is called {}", spec.side).into())
+}
+
+fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
+    let corpus = spec.source.open()?;
+    if let Work::Load { sorted, per_txn } = spec.workload.work {
+        return load::<S>(spec, &corpus, sorted, per_txn);
+    }
+    let Work::Run(roles) = &spec.workload.work else { return Err("nothing to do".into()) };
+    let mut entries = spec.entries;
+    if spec.aged > 0.0 {
+        phase("ageing")?;
+        entries = age::<S>(spec, &corpus, entries)?;
+    }
+    let cold = (spec.start == Start::Cold).then(|| drop_caches(&files(&spec.dir)));
+    phase("opening")?;
+    let begun = Instant::now();
+    let store = S::open(&spec.dir, &spec.setup)?;
+    let open_seconds = begun.elapsed().as_secs_f64();
+    if spec.start == Start::Warm {
+        phase("reading all entries")?;
+        let pace = Pace { threads: 1, warmup: 0.0, until: Until::Operations(1), rate: None, ..spec.pace };
+        let _ = drive::run(&store, &corpus, &[Role::of(Op::FullScan)], entries, &pace, &mut || ())?;
+    }
+    phase("running")?;
+    let mut meter = Meter::new(&spec.dir);
+    let driven = drive::run(&store, &corpus, roles, entries, &spec.pace, &mut || meter.begin())?;
+    let finish = Instant::now();
+    // What commits put off belongs to them.
+    if roles.iter().any(Role::writes) {
+        store.finish()?;
+    }
+    let finish = finish.elapsed().as_secs_f64();
+    let measured = Measured { cold, ..meter.end(open_seconds, finish) };
+    let counters = store.counters();
+    close(spec, store, driven, measured).map(|outcome| Outcome { counters, ..outcome })
+}
+
+struct Measured {
+    usage: Usage,
+    disk: Option<Transfers>,
+    open_seconds: f64,
+    /// Seconds for what commits had put off, part of the time of a run that writes.
+    finish: f64,
+    cold: Option<How>,
+    notes: Vec<String>,
+}
+
+/// Counts what a run costs.
+struct Meter {
+    disk: Option<Disk>,
+    before: (Usage, Option<Transfers>),
+    notes: Vec<String>,
+}
+
+impl Meter {
+    /// For a store in `dir`.
+    fn new(dir: &Path) -> Self {
+        let mut notes = Vec::new();
+        if let Err(why) = count_system_calls() {
+            notes.push(format!("system calls are reads and writes only: {why}"));
+        }
+        let disk = Disk::of(dir)
+            .map_err(|none| notes.push(format!("what reached the disk is unknown: {}", none.why)));
+        let disk = disk.ok();
+        notes.extend(disk.as_ref().and_then(|disk| disk.note.clone()));
+        Self { disk, before: (Usage::default(), None), notes }
+    }
+
+    fn transfers(&self) -> Option<Transfers> {
+        self.disk.as_ref()?.now().ok()
+    }
+
+    /// From now on it counts.
+    fn begin(&mut self) {
+        // Where that is not permitted, the peak is that since the process began.
+        let _ = reset_peak();
+        self.before = (Usage::now(), self.transfers());
+    }
+
+    fn end(self, open_seconds: f64, finish: f64) -> Measured {
+        let (now, disk) = (Usage::now(), self.transfers());
+        let usage = now.since(&self.before.0);
+        let disk = disk.zip(self.before.1).map(|(now, before)| now.since(&before));
+        Measured { usage, disk, open_seconds, finish, cold: None, notes: self.notes }
+    }
+}
+
+fn load<S: Store>(spec: &Spec, corpus: &Corpus, sorted: bool, per_txn: u64) -> Result<Outcome> {
+    if spec.dir.exists() {
+        std::fs::remove_dir_all(&spec.dir)?;
+    }
+    std::fs::create_dir_all(&spec.dir)?;
+    let begun = Instant::now();
+    let setup = Setup { transaction_bytes: transaction_bytes(corpus, per_txn), ..spec.setup };
+    let store = S::open(&spec.dir, &setup)?;
+    let open_seconds = begun.elapsed().as_secs_f64();
+    phase("loading")?;
+    let mut meter = Meter::new(&spec.dir);
+    meter.begin();
+    let driven = drive::load(&store, corpus, sorted, per_txn)?;
+    let measured = meter.end(open_seconds, 0.0);
+    if driven.entries != corpus.entries() {
+        return Err(format!("{} of {} entries were loaded", driven.entries, corpus.entries()).into());
+    }
+    let counters = store.counters();
+    close(spec, store, driven, measured).map(|outcome| Outcome { counters, ..outcome })
+}
+
+/// Bytes of the largest transaction of a load.
+fn transaction_bytes(corpus: &Corpus, per_txn: u64) -> u64 {
+    let part = per_txn.min(corpus.entries()) as f64 / corpus.entries().max(1) as f64;
+    (corpus.bytes() as f64 * part) as u64
+}
+
+fn close<S: Store>(spec: &Spec, store: S, driven: Driven, measured: Measured) -> Result<Outcome> {
+    phase("closing")?;
+    let begun = Instant::now();
+    store.close()?;
+    let close_seconds = begun.elapsed().as_secs_f64();
+    let tally = &driven.measured;
+    Ok(Outcome {
+        operations: tally.count(),
+        seconds: driven.seconds + measured.finish,
+        ops: done_of(tally),
+        beside: Beside { operations: driven.beside.count(), ops: done_of(&driven.beside) },
+        entries_read: tally.entries_read,
+        bytes_read: tally.bytes_read,
+        entries_written: tally.entries_written,
+        bytes_written: tally.bytes_written,
+        usage: measured.usage,
+        disk: measured.disk,
+        series: driven.series,
+        step_ms: SERIES_STEP_MS,
+        checkpoints: driven.checkpoints,
+        file_bytes: store::file_bytes(&spec.dir)?,
+        entries: driven.entries,
+        counters: None,
+        open_seconds: measured.open_seconds,
+        close_seconds,
+        cold: measured.cold,
+        notes: measured.notes,
+    })
+}
+
+/// Overwrites random entries, 1,000 a commit.
+fn age<S: Store>(spec: &Spec, corpus: &Corpus, entries: u64) -> Result<u64> {
+    let store = S::open(&spec.dir, &spec.setup)?;
+    let overwrites = (entries as f64 * spec.aged).ceil() as u64;
+    let role = Role { per_txn: 1000, ..Role::of(Op::Update) };
+    let pace =
+        Pace { threads: 1, warmup: 0.0, until: Until::Operations(overwrites), rate: None, ..spec.pace };
+    let driven = drive::run(&store, corpus, &[role], entries, &pace, &mut || ())?;
+    store.finish()?;
+    store.close()?;
+    Ok(driven.entries)
+}
+
+fn files(dir: &Path) -> Vec<std::path::PathBuf> {
+    let Ok(entries) = dir.read_dir() else { return Vec::new() };
+    entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect()
+}

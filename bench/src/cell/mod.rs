@@ -1,0 +1,196 @@
+//! One cell of a comparison: a side does one thing to its store, in a process of its own.
+//!
+//! The parent writes a [`Spec`] to the child's standard input, as JSON, and the child writes [`Message`]s to its
+//! standard output, one a line: how far it is, and in the end what came of it. A child that ends without that has died,
+//! and how is a result too.
+#![forbid(unsafe_code)]
+
+mod child;
+mod latency;
+mod spawn;
+
+pub use child::child;
+pub use latency::Latency;
+pub use spawn::{Child, Died, Interrupt, run};
+
+use crate::corpus::{Corpus, Made, Sample};
+use crate::drive::{Pace, STEP_MS, Tally};
+use crate::memory::How;
+use crate::usage::{Transfers, Usage};
+use crate::workload::{Op, Workload};
+use crate::{Counters, Result, Setup};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What the entries are.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// Made ones.
+    Made(Made),
+    /// Those of a Bifold database, which is read only.
+    File {
+        /// The database.
+        path: PathBuf,
+        /// Its table; the largest if it is not said.
+        table: Option<String>,
+        /// For random orders.
+        seed: u64,
+    },
+}
+
+impl Source {
+    /// Makes ready what can be asked for.
+    ///
+    /// # Errors
+    /// Those of reading a file.
+    pub fn open(&self) -> Result<Corpus> {
+        Ok(match self {
+            Self::Made(made) => Corpus::Made(*made),
+            Self::File { path, table, seed } => Corpus::Sample(Sample::read(path, table.as_deref(), *seed)?),
+        })
+    }
+}
+
+/// What is in memory when a run begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// As little as can be: caches are emptied before the store is opened.
+    Cold,
+    /// What there happens to be; the warm-up brings what it brings.
+    AsIs,
+    /// Everything: all entries are read, and checked, before.
+    Warm,
+}
+
+/// What a child is to do.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Spec {
+    /// The side's name.
+    pub side: String,
+    /// Where its store lies.
+    pub dir: PathBuf,
+    /// What it holds, or is to hold.
+    pub source: Source,
+    /// Entries in the store by now: more than were loaded after runs that insert.
+    pub entries: u64,
+    /// What is done.
+    pub workload: Workload,
+    /// Random overwrites before it, which are not measured, as a share of the entries.
+    pub aged: f64,
+    /// How it is run, if it is not a load.
+    pub pace: Pace,
+    /// How the store is opened.
+    pub setup: Setup,
+    /// The memory group that the child is to join before all else.
+    pub group: Option<PathBuf>,
+    /// What is in memory when the run begins.
+    pub start: Start,
+}
+
+/// What a child says.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Message {
+    /// It begins with this part.
+    Phase(String),
+    /// It is done.
+    Done(Box<Outcome>),
+    /// It failed, in words.
+    Failed(String),
+}
+
+/// What was done of one kind.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Done {
+    /// Which.
+    pub op: Op,
+    /// How often; each entry of a commit counts.
+    pub count: u64,
+    /// How long they took; a commit counts once.
+    pub latency: Latency,
+}
+
+/// What the roles did that are not what is measured.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+pub struct Beside {
+    /// Operations.
+    pub operations: u64,
+    /// By kind.
+    pub ops: Vec<Done>,
+}
+
+/// What came of a cell.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Operations of what is measured.
+    pub operations: u64,
+    /// How long that took.
+    pub seconds: f64,
+    /// By kind.
+    pub ops: Vec<Done>,
+    /// What others did meanwhile.
+    pub beside: Beside,
+    /// Entries read, whose values were all checked.
+    pub entries_read: u64,
+    /// Bytes of their keys and values.
+    pub bytes_read: u64,
+    /// Entries put or deleted.
+    pub entries_written: u64,
+    /// Bytes of their keys and values.
+    pub bytes_written: u64,
+    /// What the process took meanwhile.
+    pub usage: Usage,
+    /// What reached the disk meanwhile, or came from it, of whatever process; `None` if there is none to be counted.
+    pub disk: Option<Transfers>,
+    /// Operations in each step of [`STEP_MS`].
+    pub series: Vec<u64>,
+    /// Width of these, in milliseconds.
+    pub step_ms: u64,
+    /// Seconds at which a checkpoint had ended.
+    pub checkpoints: Vec<f64>,
+    /// Bytes of the store's files, when it was closed.
+    pub file_bytes: u64,
+    /// Entries in the store at the end.
+    pub entries: u64,
+    /// What the store counted, if it does.
+    pub counters: Option<Counters>,
+    /// Seconds that opening took, and closing.
+    pub open_seconds: f64,
+    /// Closing.
+    pub close_seconds: f64,
+    /// How caches were emptied before, if they were to be.
+    pub cold: Option<How>,
+    /// What could not be counted, and why.
+    pub notes: Vec<String>,
+}
+
+impl Outcome {
+    /// Operations a second.
+    pub fn rate(&self) -> f64 {
+        self.operations as f64 / self.seconds.max(1e-9)
+    }
+
+    /// Latencies of the kind that was done most often.
+    pub fn main(&self) -> Option<&Done> {
+        self.ops.iter().max_by_key(|done| done.count)
+    }
+
+    /// Processor time of the whole process, in seconds, for an operation.
+    pub fn cpu_per_op(&self) -> f64 {
+        self.usage.cpu_ns() as f64 / 1e9 / (self.operations.max(1) as f64)
+    }
+}
+
+fn done_of(tally: &Tally) -> Vec<Done> {
+    let done = |(op, tally): (&Op, &crate::drive::OpTally)| Done {
+        op: *op,
+        count: tally.count,
+        latency: Latency::of(&tally.latencies),
+    };
+    tally.ops.iter().map(done).collect()
+}
+
+/// The width of a step in [`Outcome::series`].
+pub const SERIES_STEP_MS: u64 = STEP_MS;

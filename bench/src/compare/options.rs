@@ -1,0 +1,378 @@
+//! What `bifold-bench compare` may be told.
+#![forbid(unsafe_code)]
+
+use super::run::{Outputs, PartPlan};
+use super::setup::{Memory, setup_for};
+use super::sides::choose_sides;
+use crate::cell::Source;
+use crate::corpus::{Corpus, KEY_LEAST, Made, Sizes, VALUE_LEAST, database_of};
+use crate::drive::{Pace, Until};
+use crate::report::Part;
+use crate::workload::{self, Workload, ycsb};
+use crate::{Result, Sabotage};
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// The options of a comparison.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// What is done; `bifold-bench list` says what there is. With no workload at all, a quick tour: the data set that
+    /// comes with Bifold, and data four times a small memory limit; ycsb-c if data are asked for
+    #[arg(long, value_delimiter = ',')]
+    pub workloads: Vec<String>,
+    /// A comparison that is ready made
+    #[arg(long, value_enum, conflicts_with_all = ["workloads", "ycsb", "entries", "data", "from", "keys", "values", "rate", "operations"])]
+    pub preset: Option<Preset>,
+    /// Measure what the machine can do, too, and say how near the sides come (some seconds; see `bifold-bench limits`)
+    #[arg(long)]
+    pub limits: bool,
+    /// A file of YCSB properties, whose workload is run too; its counts are taken where no option says otherwise
+    #[arg(long, value_name = "FILE")]
+    pub ycsb: Vec<PathBuf>,
+    /// The sides: mmap, pool, pread, other stores of this build, or all; Bifold's by default
+    #[arg(long, value_delimiter = ',')]
+    pub sides: Vec<String>,
+    /// The side that ratios refer to; the first by default
+    #[arg(long)]
+    pub baseline: Option<String>,
+    /// Entries
+    #[arg(long, conflicts_with = "data", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
+    pub entries: Option<u64>,
+    /// Bytes of keys and values: a size, or a multiple of --memory, as 4x [default: 256MiB]
+    #[arg(long)]
+    pub data: Option<String>,
+    /// Bytes of a key: 16, 10-30 (each as often), or ~20 (exponential with this mean); at least 8 [default: 16]
+    #[arg(long)]
+    pub keys: Option<Sizes>,
+    /// Bytes of a value, in the same way [default: 100]
+    #[arg(long)]
+    pub values: Option<Sizes>,
+    /// The data, instead of made entries: a Bifold database, which is only read, or a text with a key, a tab and a value
+    /// in each line
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["entries", "data", "keys", "values"])]
+    pub from: Option<PathBuf>,
+    /// Its table; the largest by default
+    #[arg(long, requires = "from")]
+    pub table: Option<String>,
+    /// Threads
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub threads: Option<u64>,
+    /// Rounds; in each, every side does every workload once, and another side goes first
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub rounds: u64,
+    /// Seconds before anything counts [default: 1]
+    #[arg(long, value_parser = seconds)]
+    pub warmup: Option<f64>,
+    /// Seconds of a run [default: 5]
+    #[arg(long, value_parser = seconds, conflicts_with = "operations")]
+    pub duration: Option<f64>,
+    /// Operations of a run, instead of a time
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub operations: Option<u64>,
+    /// Operations a second that begin at even times whether or not the side keeps up; latencies count from when they
+    /// were due. As many as the side can by default
+    #[arg(long, value_parser = rate)]
+    pub rate: Option<f64>,
+    /// Random overwrites before the first round, as a multiple of the entries
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    pub aged: f64,
+    /// Other data and choices for each
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Memory that each side's process has in all, page cache included: it runs in a memory cgroup
+    #[arg(long, value_parser = crate::sizes::bytes)]
+    pub memory: Option<u64>,
+    /// Cache of a store that has one of its own; by the rule that is printed otherwise
+    #[arg(long, value_parser = crate::sizes::bytes)]
+    pub cache: Option<u64>,
+    /// Changes that a store may hold back; by the rule that is printed otherwise
+    #[arg(long, value_parser = crate::sizes::bytes)]
+    pub delta: Option<u64>,
+    /// Empty the caches before each run, as far as that is permitted
+    #[arg(long)]
+    pub cold: bool,
+    /// Where a directory for the stores is made; the current one by default
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Leave the stores there
+    #[arg(long)]
+    pub keep: bool,
+    /// Write all figures to this file; rewritten after every run, so that nothing is lost
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+    /// Write a page to this file
+    #[arg(long)]
+    pub html: Option<PathBuf>,
+    /// Break a side of Bifold's on purpose, to see that it is noticed: SIDE=wrong-byte or SIDE=slow-reads:MILLISECONDS
+    #[cfg_attr(not(feature = "testing"), arg(skip))]
+    #[cfg_attr(feature = "testing", arg(long, value_parser = sabotage))]
+    pub sabotage: Option<(String, Sabotage)>,
+}
+
+/// Comparisons that are ready made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Preset {
+    /// What comes without any option: the data set of Bifold in memory, and data four times a small memory limit
+    Quick,
+    /// What every article on mmap argues about: a descent a query in memory and beyond it, what it costs in system calls,
+    /// copies and faults, and what writing through a mapping costs
+    Article,
+}
+
+/// The page of a tour, unless it is said.
+const PAGE: &str = "bifold-bench.html";
+/// What is done to data that are asked for, unless it is said.
+const WORKLOAD: &str = "ycsb-c";
+/// Bytes of made data, unless it is said.
+const DATA: u64 = 256 << 20;
+/// Bytes of a key and of a value, unless it is said.
+const KEY: u32 = 16;
+const VALUE: u32 = 100;
+/// Seconds of a warm-up and of a run, unless it is said.
+const SECONDS: (f64, f64) = (1.0, 5.0);
+
+fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (least..=most).contains(&value) => Ok(value),
+        Ok(_) => Err(format!("not from {least} to {most}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(feature = "testing")]
+fn sabotage(text: &str) -> Result<(String, Sabotage), String> {
+    let (side, how) = text.split_once('=').ok_or("not SIDE=HOW")?;
+    let how = match how.split_once(':') {
+        None if how == "wrong-byte" => Sabotage::WrongByte,
+        Some(("slow-reads", ms)) => {
+            Sabotage::SlowReads(ms.parse().map_err(|error| format!("{ms}: {error}"))?)
+        }
+        _ => return Err("not wrong-byte or slow-reads:MILLISECONDS".into()),
+    };
+    Ok((side.into(), how))
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    number(text, 0.0, 1e6)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    number(text, 0.001, 1e9)
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    number(text, 0.0, 1000.0)
+}
+
+impl Options {
+    /// Whether no work and no data are asked for but what comes without any option.
+    fn is_tour(&self) -> bool {
+        let data = self.entries.is_some() || self.data.is_some() || self.from.is_some();
+        let sizes = self.keys.is_some() || self.values.is_some();
+        let work =
+            self.preset == Some(Preset::Article) || !self.workloads.is_empty() || !self.ycsb.is_empty();
+        !(data || sizes || work)
+    }
+
+    /// How it is run, with so many threads, and seconds of a warm-up and of a run, unless it is said otherwise.
+    pub(super) fn pace(&self, threads: u64, (warmup, run): (f64, f64)) -> Pace {
+        Pace {
+            threads: self.threads.unwrap_or(threads),
+            warmup: self.warmup.unwrap_or(warmup),
+            until: match self.operations {
+                Some(operations) => Until::Operations(operations),
+                None => Until::Seconds(self.duration.unwrap_or(run)),
+            },
+            rate: self.rate,
+            seed: self.seed,
+        }
+    }
+
+    /// The limits that reports refer to, in some seconds.
+    pub(super) fn some_limits() -> crate::limits::Options {
+        const FIGURES: [&str; 6] = [
+            "read-random",
+            "sync-overwrite",
+            "pread-resident",
+            "pread-absent",
+            "fault-soft-alone",
+            "fault-hard",
+        ];
+        crate::limits::Options {
+            dir: PathBuf::new(),
+            file_size: 256 << 20,
+            seconds: 0.25,
+            only: FIGURES.map(String::from).to_vec(),
+            max_memory: None,
+            threads: false,
+            json: None,
+        }
+    }
+
+    /// Where results go.
+    pub fn outputs(&self) -> Outputs {
+        // A tour ends with a page.
+        let html = self.html.clone().or_else(|| self.is_tour().then(|| PathBuf::from(PAGE)));
+        Outputs { json: self.json.clone(), html }
+    }
+
+    /// What is to be run. Data that have to be brought into another form go to `dir`.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn parts(&self, dir: &Path) -> Result<Vec<PartPlan>> {
+        match self.preset {
+            Some(Preset::Article) => return super::article::parts(self),
+            _ if self.is_tour() => return super::quick::parts(self, dir),
+            _ => {}
+        }
+        let mut workloads: Vec<Workload> = Vec::new();
+        let (mut entries, mut operations, mut threads, mut value_len) = (None, None, None, None);
+        for path in &self.ycsb {
+            let name =
+                path.file_name().map_or_else(|| "ycsb".into(), |name| name.to_string_lossy().into_owned());
+            let text =
+                std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            let read = ycsb::parse(&name, &text)?;
+            (entries, operations) = (entries.or(read.entries), operations.or(read.operations));
+            (threads, value_len) = (threads.or(read.threads), value_len.or(read.value_len));
+            workloads.push(read.workload);
+        }
+        for name in &self.workloads {
+            workloads.push(workload::find(name)?);
+        }
+        if workloads.is_empty() {
+            workloads.push(workload::find(WORKLOAD)?);
+        }
+        let values = self.values.unwrap_or(Sizes::Fixed(value_len.unwrap_or(VALUE)));
+        let source = self.source(entries, values, dir)?;
+        let corpus = source.open()?;
+        if matches!(source, Source::File { .. })
+            && let Some(workload) = workloads.iter().find(|workload| workload.inserts())
+        {
+            return Err(
+                format!("{} inserts new entries, which a file's data have none of", workload.name).into()
+            );
+        }
+        if self.rate.is_some()
+            && let Some(workload) =
+                workloads.iter().find(|workload| matches!(workload.work, workload::Work::Load { .. }))
+        {
+            return Err(format!("{} is a load, which has no --rate", workload.name).into());
+        }
+        let mut pace = self.pace(threads.unwrap_or(1), SECONDS);
+        if let (None, Some(operations)) = (self.operations, operations.filter(|_| self.ycsb.len() == 1)) {
+            pace.until = Until::Operations(operations);
+        }
+        Ok(vec![self.part(&corpus, source, workloads, pace)?])
+    }
+
+    pub(super) fn part(
+        &self,
+        corpus: &Corpus,
+        source: Source,
+        workloads: Vec<Workload>,
+        pace: Pace,
+    ) -> Result<PartPlan> {
+        let sides = choose_sides(&self.sides)?;
+        let baseline = match &self.baseline {
+            Some(name) => {
+                let name = choose_sides(std::slice::from_ref(name))?.remove(0);
+                if !sides.contains(&name) {
+                    return Err(format!("the baseline {name} is none of the sides").into());
+                }
+                name
+            }
+            None => sides.first().cloned().ok_or("no sides")?,
+        };
+        let data_bytes = corpus.bytes();
+        let (setup, rule) =
+            setup_for(data_bytes, &Memory { group: self.memory, cache: self.cache, delta: self.delta });
+        // With what a tree takes besides its data, in the smaller of page cache and a cache of its own.
+        let fits = !self.cold && setup.cache_bytes >= data_bytes / 8 * 11;
+        let mut notes = vec![rule];
+        notes.push(match (self.cold, fits) {
+            (true, _) => "each run begins with empty caches, as far as that is permitted".into(),
+            (_, true) => "each run begins when every entry has been read once".into(),
+            (_, false) => "the data do not fit in memory; each run begins with a warm-up".into(),
+        });
+        if self.aged > 0.0 {
+            notes.push(format!(
+                "before the first round {:.0} % of the entries are overwritten",
+                self.aged * 100.0
+            ));
+        }
+        if let Some(rate) = self.rate {
+            notes.push(format!("open loop: {rate} operations a second are due; latencies count from when"));
+        }
+        let title = match self.memory {
+            Some(memory) => format!("{} MiB of data, {} MiB of memory", data_bytes >> 20, memory >> 20),
+            None => format!("{} MiB of data", data_bytes >> 20),
+        };
+        let part = Part {
+            title,
+            sides,
+            baseline,
+            workloads,
+            source,
+            data_bytes,
+            entries: corpus.entries(),
+            rounds: self.rounds,
+            pace,
+            setup,
+            fits,
+            memory: self.memory,
+            notes,
+            check_nanos: check_nanos(corpus),
+        };
+        Ok(PartPlan { part, aged: self.aged, cold: self.cold, sabotage: self.sabotage.clone() })
+    }
+
+    fn source(&self, entries: Option<u64>, values: Sizes, dir: &Path) -> Result<Source> {
+        if let Some(path) = &self.from {
+            return Ok(Source::File {
+                path: database_of(path, dir)?,
+                table: self.table.clone(),
+                seed: self.seed,
+            });
+        }
+        let keys = self.keys.unwrap_or(Sizes::Fixed(KEY));
+        for (what, sizes, least) in [("--keys", keys, KEY_LEAST), ("--values", values, VALUE_LEAST)] {
+            if let Sizes::Fixed(size) | Sizes::Uniform(size, _) = sizes
+                && size < least
+            {
+                return Err(format!("{what} {sizes}: made ones have at least {least} bytes").into());
+            }
+        }
+        let one = Made { entries: 1, keys, values, seed: self.seed };
+        let entries = match (self.entries.or(entries), &self.data) {
+            (Some(entries), None) => entries,
+            (_, data) => self.data_bytes(data.as_deref())? / one.bytes().max(1),
+        };
+        Ok(Source::Made(Made { entries: entries.max(1), ..one }))
+    }
+
+    fn data_bytes(&self, data: Option<&str>) -> Result<u64> {
+        let Some(text) = data else { return Ok(DATA) };
+        if let Some(times) = text.strip_suffix(['x', 'X']) {
+            let memory = self.memory.ok_or("--data as a multiple goes with --memory")?;
+            return Ok((number(times, 0.001, 10_000.0)? * memory as f64) as u64);
+        }
+        Ok(crate::sizes::bytes(text)?)
+    }
+}
+
+/// What the check of one value takes, in nanoseconds.
+fn check_nanos(corpus: &Corpus) -> f64 {
+    const CHECKS: u64 = 100_000;
+    let known = corpus.known().max(1);
+    let (mut key, mut value) = (Vec::new(), Vec::new());
+    corpus.key(known / 2, &mut key);
+    corpus.value(&key, 1, &mut value);
+    let start = Instant::now();
+    for _ in 0..CHECKS {
+        black_box(corpus.is_written(black_box(&key), black_box(&value)));
+    }
+    start.elapsed().as_secs_f64() * 1e9 / CHECKS as f64
+}

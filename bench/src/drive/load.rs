@@ -1,0 +1,77 @@
+//! Loading a corpus into a new store.
+#![forbid(unsafe_code)]
+
+use super::{Driven, STEP_MS, Tally};
+use crate::corpus::Corpus;
+use crate::workload::Op;
+use crate::{Order, Result, Store};
+use std::cell::RefCell;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Entries that are handed over at a time by the thread that makes them.
+const PART: usize = 1000;
+/// Parts that may wait.
+const PARTS: usize = 16;
+
+type Entry = (Vec<u8>, Vec<u8>);
+
+/// Loads all entries of `corpus` into `store`, which is empty, `per_txn` a commit, and has it finish what it put off. The
+/// entries are made, or read, by another thread meanwhile.
+///
+/// # Errors
+/// The store's, or those of reading a file.
+pub fn load<S: Store>(store: &S, corpus: &Corpus, sorted: bool, per_txn: u64) -> Result<Driven> {
+    let order = if sorted { Order::Sorted } else { Order::Random };
+    thread::scope(|scope| {
+        let (send, receive) = sync_channel::<Vec<Entry>>(PARTS);
+        let made = scope.spawn(move || -> Result<()> {
+            let mut part = Vec::with_capacity(PART);
+            corpus.for_each(sorted, |key, value| {
+                part.push((key.to_vec(), value.to_vec()));
+                if part.len() == PART {
+                    let full = std::mem::replace(&mut part, Vec::with_capacity(PART));
+                    send.send(full).map_err(|_| "nobody takes the entries")?;
+                }
+                Ok(())
+            })?;
+            send.send(part).map_err(|_| "nobody takes the entries")?;
+            Ok(())
+        });
+        let start = Instant::now();
+        let state = RefCell::new((Tally::default(), start));
+        let mut entries = receive.into_iter().flatten().peekable();
+        while entries.peek().is_some() {
+            let take = usize::try_from(per_txn).unwrap_or(usize::MAX);
+            let commit = entries.by_ref().take(take).inspect(|(key, value)| {
+                let (tally, _) = &mut *state.borrow_mut();
+                tally.entries_written += 1;
+                tally.bytes_written += (key.len() + value.len()) as u64;
+                tally.note_more(Op::Insert, 1, start.elapsed());
+            });
+            store.put(order, commit)?;
+            let (tally, begun) = &mut *state.borrow_mut();
+            tally.transactions += 1;
+            let ended = Instant::now();
+            tally.note_latency(Op::Insert, ended - *begun);
+            *begun = ended;
+        }
+        store.finish()?;
+        let seconds = start.elapsed().as_secs_f64();
+        made.join().map_err(|_| "the thread that makes entries panicked")??;
+        let mut tally = state.into_inner().0;
+        let series = std::mem::take(&mut tally.series);
+        debug_assert!(
+            series.len() as u64 <= Duration::from_secs_f64(seconds).as_millis() as u64 / STEP_MS + 1
+        );
+        Ok(Driven {
+            entries: tally.entries_written,
+            measured: tally,
+            beside: Tally::default(),
+            seconds,
+            series,
+            checkpoints: Vec::new(),
+        })
+    })
+}

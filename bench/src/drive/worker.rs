@@ -1,0 +1,439 @@
+//! One thread of a run: it chooses operations, does them, times them, and checks what it was shown.
+#![forbid(unsafe_code)]
+
+use super::Pace;
+use super::shared::Shared;
+use super::tally::Tally;
+use crate::corpus::Corpus;
+use crate::workload::{Choice, Op, Role, Threads};
+use crate::{Order, Result, Store};
+use std::cell::RefCell;
+use std::fmt::Write;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A thread that does a role.
+pub(super) struct Worker<'a, S> {
+    store: &'a S,
+    corpus: &'a Corpus,
+    role: &'a Role,
+    shared: &'a Shared,
+    /// Its number among all threads.
+    thread: usize,
+    /// Between two operations that are due, if the rate is set, and when the next is.
+    interval: Option<Duration>,
+    due: Option<Instant>,
+    measured: bool,
+    /// No other thread writes.
+    alone: bool,
+    choice: Choice,
+    /// Entries that are chosen of.
+    known: u64,
+    /// The entries of the transaction at hand: their numbers, as far as they were chosen, their keys and values.
+    numbers: Vec<u64>,
+    keys: Vec<Vec<u8>>,
+    values: Vec<Vec<u8>>,
+    /// They were deleted, and are to be put back.
+    deleted: bool,
+    pub(super) tally: Tally,
+}
+
+impl<'a, S: Store> Worker<'a, S> {
+    /// `share` is the thread's number among those that are measured, and how many there are of these.
+    pub(super) fn new(
+        store: &'a S,
+        corpus: &'a Corpus,
+        role: &'a Role,
+        shared: &'a Shared,
+        pace: &Pace,
+        stream: u64,
+        share: Option<(u64, u64)>,
+    ) -> Self {
+        let known = corpus.known();
+        let rate = pace.rate.filter(|_| share.is_some());
+        let interval = rate.map(|rate| {
+            let threads = share.map_or(1, |(_, of)| of);
+            Duration::from_secs_f64(threads as f64 / rate)
+        });
+        let first = interval.map(|interval| {
+            let (index, of) = share.unwrap_or((0, 1));
+            Instant::now() + interval.mul_f64(index as f64 / of as f64)
+        });
+        Self {
+            store,
+            corpus,
+            role,
+            shared,
+            thread: stream as usize,
+            interval,
+            due: first,
+            measured: share.is_some(),
+            alone: pace.threads <= 1 || role.threads == Threads::One,
+            choice: Choice::new(role.distribution, known, pace.seed, stream),
+            known,
+            numbers: Vec::new(),
+            keys: Vec::new(),
+            values: Vec::new(),
+            deleted: false,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Does transactions until the run is over.
+    pub(super) fn run(&mut self) -> Result<()> {
+        let per_txn = if self.interval.is_some() { 1 } else { self.role.per_txn.max(1) };
+        let mut left = 0u64;
+        while !self.shared.stopped() {
+            let op = self.draw();
+            let mut count =
+                if matches!(op, Op::Scan | Op::ScanBack | Op::FullScan | Op::Insert) { 1 } else { per_txn };
+            if self.measured && self.shared.measured_since().is_some() {
+                if left == 0 {
+                    left = self.shared.take();
+                    if left == 0 {
+                        break;
+                    }
+                }
+                count = count.min(left);
+                left -= if op == Op::ReadMany { 1 } else { count };
+            }
+            self.wait_until_due();
+            self.transaction(op, count)?;
+        }
+        self.put_back()
+    }
+
+    fn draw(&mut self) -> Op {
+        let mix = &self.role.mix;
+        let sum: f64 = mix.iter().map(|(_, share)| share).sum();
+        let mut part = self.choice.random().part() * sum;
+        for (op, share) in mix {
+            if part < *share {
+                return *op;
+            }
+            part -= share;
+        }
+        mix.last().map_or(Op::Read, |(op, _)| *op)
+    }
+
+    /// In an open loop, waits until the next operation is due.
+    fn wait_until_due(&self) {
+        while let Some(early) = self.due.map(|due| due.saturating_duration_since(Instant::now()))
+            && !early.is_zero()
+            && !self.shared.stopped()
+        {
+            thread::sleep(early.min(Duration::from_millis(10)));
+        }
+    }
+
+    /// When the operation began, as far as its latency is concerned.
+    fn begin(&mut self) -> Instant {
+        match (self.due, self.interval) {
+            (Some(due), Some(interval)) => {
+                self.due = Some(due + interval);
+                due
+            }
+            _ => Instant::now(),
+        }
+    }
+
+    fn note(&mut self, op: Op, begun: Instant, ended: Instant) {
+        if let Some(start) = self.shared.measured_since()
+            && ended >= start
+        {
+            self.tally.note(op, ended.saturating_duration_since(begun), ended - start);
+        }
+    }
+
+    fn transaction(&mut self, op: Op, count: u64) -> Result<()> {
+        self.tally.transactions += 1;
+        match op {
+            Op::Read | Op::Missing => self.gets(op, count),
+            Op::ReadMany => self.get_many(count),
+            Op::Scan | Op::ScanBack | Op::FullScan => self.scan(op),
+            Op::Update => self.update(op, count),
+            Op::Insert => self.insert(),
+            Op::ReadModifyWrite => {
+                let begun = self.begin();
+                self.choose(1);
+                self.read_chosen()?;
+                self.put_chosen()?;
+                self.note(op, begun, Instant::now());
+                Ok(())
+            }
+            Op::Delete => self.delete(count),
+        }
+    }
+
+    /// Chooses entries, and writes their keys over `keys`. Those of a commit differ.
+    fn choose(&mut self, count: u64) {
+        let there = match self.corpus {
+            Corpus::Made(_) => self.shared.there(),
+            Corpus::Sample(_) => self.known,
+        };
+        self.numbers.clear();
+        self.keys.resize_with(count as usize, Vec::new);
+        for key in &mut self.keys {
+            let number = self.choice.next(there);
+            self.corpus.key(number, key);
+            self.numbers.push(number);
+        }
+    }
+
+    fn gets(&mut self, op: Op, count: u64) -> Result<()> {
+        if op == Op::Missing {
+            self.keys.resize_with(count as usize, Vec::new);
+            for key in &mut self.keys {
+                self.corpus.missing_key(self.choice.random().draw(), key);
+            }
+        } else {
+            self.choose(count);
+        }
+        let mut begins = Vec::with_capacity(self.keys.len() + 1);
+        begins.push(self.begin());
+        let reading = RefCell::new((Reading::new(self.corpus), 0usize));
+        let keys = self.keys.iter().enumerate().map(|(index, key)| {
+            // Where the store asks for the next key, it is done with the one before.
+            if index > 0 {
+                begins.push(Instant::now());
+            }
+            reading.borrow_mut().1 = index;
+            key
+        });
+        let found = self.store.gets(keys, |value| {
+            let (reading, index) = &mut *reading.borrow_mut();
+            reading.see(&self.keys[*index], value);
+        })?;
+        begins.push(Instant::now());
+        let reading = reading.into_inner().0;
+        let wanted = if op == Op::Missing { 0 } else { count };
+        self.settle(reading, found, wanted, "gets")?;
+        for pair in begins.windows(2) {
+            self.note(op, pair[0], pair[1]);
+        }
+        Ok(())
+    }
+
+    /// Takes note of what was read, if it was right.
+    fn settle(&mut self, reading: Reading<'_>, found: u64, wanted: u64, what: &str) -> Result<()> {
+        let name = S::NAME;
+        if let Some(key) = reading.wrong {
+            return Err(format!("{name}: {what}: the value of key {} is wrong", hex(&key)).into());
+        }
+        if found != wanted || reading.entries != wanted {
+            let seen = reading.entries;
+            return Err(
+                format!("{name}: {what}: {found} of {wanted} entries are there, {seen} were shown").into()
+            );
+        }
+        self.tally.entries_read += reading.entries;
+        self.tally.bytes_read += reading.bytes;
+        Ok(())
+    }
+
+    fn get_many(&mut self, count: u64) -> Result<()> {
+        self.choose(count);
+        let begun = self.begin();
+        let mut reading = Reading::new(self.corpus);
+        let keys = &self.keys;
+        let found = self.store.get_many(keys, |index, value| match keys.get(index) {
+            Some(key) => reading.see(key, value),
+            None => reading.wrong = Some(Vec::new()),
+        })?;
+        let ended = Instant::now();
+        self.settle(reading, found, count, "get_many")?;
+        self.note(Op::ReadMany, begun, ended);
+        Ok(())
+    }
+
+    fn scan(&mut self, op: Op) -> Result<()> {
+        let (least, most) = self.role.scan;
+        let mut limit = least + self.choice.random().below(most - least + 1);
+        self.choose(1);
+        let mut from = std::mem::take(&mut self.keys[0]);
+        if op == Op::FullScan {
+            (limit, from) = (u64::MAX, Vec::new());
+        }
+        let begun = self.begin();
+        let mut reading = Reading::new(self.corpus);
+        let mut last: Option<Vec<u8>> = None;
+        let mut in_order = true;
+        let back = op == Op::ScanBack;
+        let see = |key: &[u8], value: &[u8]| {
+            if let Some(last) = &mut last {
+                in_order &= if back { key < last.as_slice() } else { key > last.as_slice() };
+                last.clear();
+                last.extend_from_slice(key);
+            } else {
+                in_order &= if back { key <= from.as_slice() } else { key >= from.as_slice() };
+                last = Some(key.to_vec());
+            }
+            reading.see(key, value);
+        };
+        let seen = if back {
+            self.store.scan_back(&from, limit, see)?
+        } else {
+            self.store.scan(&from, limit, see)?
+        };
+        let ended = Instant::now();
+        if !in_order {
+            return Err(format!("{}: a scan shows entries out of order", S::NAME).into());
+        }
+        // More only if entries were inserted between; and as many as were asked for, if there are.
+        let wanted = match op {
+            Op::FullScan => reading.entries.max(self.corpus.entries()),
+            _ if reading.entries == limit => limit,
+            _ => reading.entries.max(self.certain(back).min(limit)),
+        };
+        self.settle(reading, seen, wanted, "a scan")?;
+        self.keys[0] = from;
+        self.note(op, begun, ended);
+        Ok(())
+    }
+
+    /// How many entries there are at least from the one chosen on, itself included.
+    fn certain(&self, back: bool) -> u64 {
+        match self.numbers.first() {
+            Some(number) if *number >= self.known => 1,
+            Some(number) if back => number + 1,
+            Some(number) => self.known - number,
+            None => 1,
+        }
+    }
+
+    fn read_chosen(&mut self) -> Result<()> {
+        let mut reading = Reading::new(self.corpus);
+        let key = &self.keys[0];
+        let found = self.store.gets(std::iter::once(key), |value| reading.see(key, value))?;
+        self.settle(reading, found, 1, "a read before a write")
+    }
+
+    /// Makes other values for the keys chosen, which then differ, and puts them.
+    fn put_chosen(&mut self) -> Result<()> {
+        self.keys.sort_unstable();
+        self.keys.dedup();
+        self.make_values();
+        self.put()
+    }
+
+    fn make_values(&mut self) {
+        self.values.resize_with(self.keys.len(), Vec::new);
+        for (key, value) in self.keys.iter().zip(&mut self.values) {
+            // Whatever version it is, a reader can tell that it was written.
+            self.corpus.value(key, self.choice.random().draw() as u32, value);
+        }
+    }
+
+    fn put(&mut self) -> Result<()> {
+        self.store.put(Order::Random, self.keys.iter().zip(&self.values))?;
+        self.tally.entries_written += self.keys.len() as u64;
+        let bytes: usize = self.keys.iter().chain(&self.values).map(Vec::len).sum();
+        self.tally.bytes_written += bytes as u64;
+        Ok(())
+    }
+
+    fn update(&mut self, op: Op, count: u64) -> Result<()> {
+        self.choose(count);
+        if count > 1 {
+            self.keys.sort_unstable();
+            self.keys.dedup();
+            shuffle(&mut self.keys, self.choice.random());
+        }
+        self.make_values();
+        let begun = self.begin();
+        self.put()?;
+        self.note_commit(op, begun);
+        Ok(())
+    }
+
+    /// A commit of several entries is one latency; its entries count each.
+    fn note_commit(&mut self, op: Op, begun: Instant) {
+        let ended = Instant::now();
+        self.note(op, begun, ended);
+        let more = self.keys.len() as u64 - 1;
+        if let Some(start) = self.shared.measured_since()
+            && more > 0
+        {
+            self.tally.note_more(op, more, ended.saturating_duration_since(start));
+        }
+    }
+
+    fn insert(&mut self) -> Result<()> {
+        let number = self.shared.begin_insert(self.thread);
+        self.keys.resize_with(1, Vec::new);
+        self.corpus.key(number, &mut self.keys[0]);
+        self.make_values();
+        let begun = self.begin();
+        self.put()?;
+        self.note(Op::Insert, begun, Instant::now());
+        self.shared.end_insert(self.thread);
+        Ok(())
+    }
+
+    /// Deletes entries, or puts those back that were deleted before.
+    fn delete(&mut self, count: u64) -> Result<()> {
+        if self.deleted {
+            return self.put_back();
+        }
+        self.choose(count);
+        self.keys.sort_unstable();
+        self.keys.dedup();
+        let begun = self.begin();
+        self.store.delete(self.keys.iter())?;
+        self.deleted = true;
+        self.note_commit(Op::Delete, begun);
+        // With several threads, another one may have put it back.
+        if self.alone && self.store.gets(self.keys.iter().take(1), |_| ())? != 0 {
+            return Err(format!("{}: an entry that was deleted is there", S::NAME).into());
+        }
+        Ok(())
+    }
+
+    fn put_back(&mut self) -> Result<()> {
+        if !std::mem::take(&mut self.deleted) {
+            return Ok(());
+        }
+        self.make_values();
+        let begun = self.begin();
+        self.put()?;
+        self.note_commit(Op::Insert, begun);
+        Ok(())
+    }
+}
+
+/// Checks what a store shows.
+struct Reading<'a> {
+    corpus: &'a Corpus,
+    entries: u64,
+    bytes: u64,
+    /// The key of the first wrong value.
+    wrong: Option<Vec<u8>>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(corpus: &'a Corpus) -> Self {
+        Self { corpus, entries: 0, bytes: 0, wrong: None }
+    }
+
+    #[inline]
+    fn see(&mut self, key: &[u8], value: &[u8]) {
+        if !self.corpus.is_written(key, value) {
+            self.wrong.get_or_insert_with(|| key.to_vec());
+        }
+        self.entries += 1;
+        self.bytes += (key.len() + value.len()) as u64;
+    }
+}
+
+fn shuffle(keys: &mut [Vec<u8>], random: &mut crate::corpus::Random) {
+    for at in (1..keys.len()).rev() {
+        keys.swap(at, random.below(at as u64 + 1) as usize);
+    }
+}
+
+fn hex(key: &[u8]) -> String {
+    key.iter().take(40).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

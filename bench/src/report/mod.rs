@@ -1,0 +1,148 @@
+//! What a comparison came to: kept as JSON, and shown as a table, a page, and words.
+#![forbid(unsafe_code)]
+
+mod article;
+mod environment;
+mod page;
+mod shares;
+mod summary;
+mod table;
+mod verdict;
+
+pub use article::{Article, Written, article};
+pub use environment::Environment;
+pub use page::page;
+pub use shares::share;
+pub use summary::{Row, Summary, Value, median};
+pub use table::table;
+pub use verdict::verdict;
+
+use crate::cell::{Died, Outcome, Source};
+use crate::drive::Pace;
+use crate::limits::Limits;
+use crate::workload::Workload;
+use crate::{Result, Setup};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+/// The version of the JSON; raised when a reader of the one before would not understand it.
+pub const VERSION: u32 = 1;
+
+/// One side's work on one workload in one round.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Cell {
+    /// The part of the report that it belongs to.
+    pub part: usize,
+    /// The side.
+    pub side: String,
+    /// The workload.
+    pub workload: String,
+    /// The round, from 0.
+    pub round: u64,
+    /// What came of it.
+    pub result: Result<Outcome, Died>,
+}
+
+/// What was compared under one set of conditions.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Part {
+    /// A heading.
+    pub title: String,
+    /// The sides, in the order of the table.
+    pub sides: Vec<String>,
+    /// The side that ratios refer to.
+    pub baseline: String,
+    /// What was done.
+    pub workloads: Vec<Workload>,
+    /// To which data.
+    pub source: Source,
+    /// Bytes of their keys and values.
+    pub data_bytes: u64,
+    /// How many entries there were.
+    pub entries: u64,
+    /// Rounds that were planned.
+    pub rounds: u64,
+    /// How it was run.
+    pub pace: Pace,
+    /// How stores were opened.
+    pub setup: Setup,
+    /// Whether all data fit in memory, which all of it is then brought to before a run.
+    pub fits: bool,
+    /// Bytes of memory that each child had, if that was bounded.
+    pub memory: Option<u64>,
+    /// The rule by which memory was given, and whatever else is to be known, in words.
+    pub notes: Vec<String>,
+    /// Nanoseconds that the check of one value takes.
+    pub check_nanos: f64,
+}
+
+/// A report.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Where it was made.
+    pub environment: Environment,
+    /// The command line.
+    pub command: Vec<String>,
+    /// Whether it was cut short.
+    pub complete: bool,
+    /// What the machine can do at all, if that was measured too.
+    pub limits: Option<Limits>,
+    /// What writing costs, of the preset `article`.
+    pub article: Option<Article>,
+    /// What was compared.
+    pub parts: Vec<Part>,
+    /// All cells that were done.
+    pub cells: Vec<Cell>,
+}
+
+impl Report {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// If it cannot be read, is none, or is of another version.
+    pub fn read(path: &Path) -> Result<Self> {
+        let name = path.display();
+        let text = fs::read(path).map_err(|error| format!("{name}: {error}"))?;
+        let value: serde_json::Value =
+            serde_json::from_slice(&text).map_err(|error| format!("{name} is no report: {error}"))?;
+        match value.get("version").and_then(serde_json::Value::as_u64) {
+            Some(version) if version == u64::from(VERSION) => {}
+            Some(version) => return Err(format!("{name} is of version {version}, this is {VERSION}").into()),
+            None => return Err(format!("{name} is no report: it has no version").into()),
+        }
+        Ok(serde_json::from_value(value).map_err(|error| format!("{name} is no report: {error}"))?)
+    }
+
+    /// Writes it. What had the name before stays until all of it is written.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        serde_json::to_writer_pretty(&mut file, self)?;
+        file.write_all(b"\n")?;
+        file.persist(path)?;
+        Ok(())
+    }
+
+    /// Whether a side gave a wrong answer, an error, or died of something else than too little memory.
+    pub fn has_failures(&self) -> bool {
+        self.cells.iter().any(|cell| matches!(cell.result, Err(Died::Failed(_) | Died::Silent(_))))
+    }
+
+    /// The cells of a side and a workload, by round.
+    pub fn cells_of<'r>(
+        &'r self,
+        part: usize,
+        side: &'r str,
+        workload: &'r str,
+    ) -> impl Iterator<Item = &'r Cell> {
+        let belongs = move |cell: &&Cell| cell.part == part && cell.side == side && cell.workload == workload;
+        self.cells.iter().filter(belongs)
+    }
+}

@@ -1,0 +1,139 @@
+//! Medians, spreads and ratios of what the rounds came to.
+//!
+//! A figure is the median of its rounds. A ratio is the median of the ratios within each round, so that what the machine
+//! did in one round does not pass for a difference between sides.
+#![forbid(unsafe_code)]
+
+use super::{Part, Report};
+use crate::cell::{Died, Outcome};
+use std::collections::BTreeMap;
+
+/// A figure over several rounds.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Value {
+    /// The median.
+    pub median: f64,
+    /// The least.
+    pub least: f64,
+    /// The most.
+    pub most: f64,
+    /// Of how many.
+    pub rounds: usize,
+}
+
+impl Value {
+    /// Of these; `None` if there are none.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
+        values.sort_unstable_by(f64::total_cmp);
+        Some(Self {
+            median: median(&values)?,
+            least: *values.first()?,
+            most: *values.last()?,
+            rounds: values.len(),
+        })
+    }
+}
+
+/// The median of numbers in order; of two in the middle, their mean.
+pub fn median(sorted: &[f64]) -> Option<f64> {
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        len if len % 2 == 1 => sorted.get(middle).copied(),
+        _ => Some(f64::midpoint(*sorted.get(middle - 1)?, *sorted.get(middle)?)),
+    }
+}
+
+/// One side's row for one workload.
+#[derive(Clone, Debug)]
+pub struct Row<'r> {
+    /// The side.
+    pub side: &'r str,
+    /// Outcomes by round.
+    pub outcomes: BTreeMap<u64, &'r Outcome>,
+    /// How rounds ended that have no outcome.
+    pub died: Vec<&'r Died>,
+    /// Operations a second.
+    pub rate: Option<Value>,
+    /// That, to the baseline's in the same round.
+    pub ratio: Option<Value>,
+}
+
+impl Row<'_> {
+    /// The median over the rounds of what `of` tells of an outcome.
+    pub fn value(&self, of: impl Fn(&Outcome) -> f64) -> Option<Value> {
+        Value::of(self.outcomes.values().map(|outcome| of(outcome)))
+    }
+}
+
+/// All rows of a workload.
+#[derive(Clone, Debug)]
+pub struct Summary<'r> {
+    /// Its part.
+    pub part: &'r Part,
+    /// The workload's name, and what it does.
+    pub workload: &'r str,
+    /// What it does.
+    pub about: &'r str,
+    /// The sides' rows, in the part's order.
+    pub rows: Vec<Row<'r>>,
+}
+
+impl<'r> Summary<'r> {
+    /// Of a workload in a part of a report.
+    pub fn of(report: &'r Report, part: usize, workload: usize) -> Option<Self> {
+        let described = report.parts.get(part)?;
+        let workload = described.workloads.get(workload)?;
+        let outcomes = |side: &'r str| -> BTreeMap<u64, &'r Outcome> {
+            let cells = report.cells_of(part, side, &workload.name);
+            cells.filter_map(|cell| Some((cell.round, cell.result.as_ref().ok()?))).collect()
+        };
+        let baseline = outcomes(&described.baseline);
+        let rows = described.sides.iter().map(|side| {
+            let mine = outcomes(side);
+            let ratios = mine.iter().filter_map(|(round, outcome)| {
+                let base = baseline.get(round)?.rate();
+                (base > 0.0).then(|| outcome.rate() / base)
+            });
+            Row {
+                side,
+                died: report
+                    .cells_of(part, side, &workload.name)
+                    .filter_map(|cell| cell.result.as_ref().err())
+                    .collect(),
+                rate: Value::of(mine.values().map(|outcome| outcome.rate())),
+                ratio: Value::of(ratios),
+                outcomes: mine,
+            }
+        });
+        Some(Self { part: described, workload: &workload.name, about: &workload.about, rows: rows.collect() })
+    }
+
+    /// All of a report, in its order.
+    pub fn all(report: &'r Report) -> Vec<Self> {
+        let parts = report.parts.iter().enumerate();
+        let all = parts.flat_map(|(part, described)| (0..described.workloads.len()).map(move |w| (part, w)));
+        all.filter_map(|(part, workload)| Self::of(report, part, workload)).collect()
+    }
+
+    /// The row of a side.
+    pub fn row(&self, side: &str) -> Option<&Row<'r>> {
+        self.rows.iter().find(|row| row.side == side)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_are_in_the_middle() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0]), Some(3.0));
+        assert_eq!(median(&[1.0, 2.0]), Some(1.5));
+        let value = Value::of([5.0, f64::NAN, 1.0, 2.0]).unwrap();
+        assert_eq!((value.median, value.least, value.most, value.rounds), (2.0, 1.0, 5.0, 3));
+        assert_eq!(Value::of([f64::INFINITY]), None);
+    }
+}

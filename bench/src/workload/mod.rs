@@ -1,0 +1,161 @@
+//! Workloads: who does what, how often, to which entries.
+//!
+//! A workload is one role or several, and a role is a mix of operations that some threads do at once. YCSB's six are
+//! here under their names (Cooper et al., "Benchmarking Cloud Serving Systems with `YCSB`", 2010), and any other
+//! that its properties can say ([`ycsb`]).
+#![forbid(unsafe_code)]
+
+mod choice;
+mod presets;
+pub mod ycsb;
+
+pub use choice::{Choice, Distribution, Zipfian};
+pub use presets::{find, names, presets};
+
+use crate::Durability;
+use serde::{Deserialize, Serialize};
+
+/// What one operation does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Op {
+    /// Gets the value of an entry that is there.
+    Read,
+    /// Looks for a key that is not there.
+    Missing,
+    /// Gets many values at once, with the store's own means if it has any.
+    ReadMany,
+    /// Reads some entries from a chosen one on, in key order.
+    Scan,
+    /// The same against the order.
+    ScanBack,
+    /// Reads all entries, in key order.
+    FullScan,
+    /// Puts another value in place of an entry's.
+    Update,
+    /// Puts a new entry.
+    Insert,
+    /// Gets an entry's value and puts another.
+    ReadModifyWrite,
+    /// Deletes an entry, which a later commit of the same thread puts again.
+    Delete,
+}
+
+impl Op {
+    /// Whether it changes something.
+    pub const fn writes(self) -> bool {
+        matches!(self, Self::Update | Self::Insert | Self::ReadModifyWrite | Self::Delete)
+    }
+
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Missing => "missing",
+            Self::ReadMany => "read-many",
+            Self::Scan => "scan",
+            Self::ScanBack => "scan-back",
+            Self::FullScan => "full-scan",
+            Self::Update => "update",
+            Self::Insert => "insert",
+            Self::ReadModifyWrite => "read-modify-write",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// How many threads do a role.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Threads {
+    /// As many as the run has.
+    All,
+    /// One.
+    One,
+}
+
+/// What some threads do.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Role {
+    /// How many of them there are.
+    pub threads: Threads,
+    /// Operations, and how often each comes, as shares of their sum.
+    pub mix: Vec<(Op, f64)>,
+    /// Which entries they choose.
+    pub distribution: Distribution,
+    /// Operations a transaction; of those that read many at once or scan, one is always a transaction.
+    pub per_txn: u64,
+    /// Entries of a scan at least and at most; each length as often.
+    pub scan: (u64, u64),
+    /// What their commits are.
+    pub durability: Durability,
+    /// Whether the role is what is measured. What others do is told apart from it.
+    pub measured: bool,
+    /// Whether a snapshot is held all the while, by a thread that does nothing else.
+    pub beside_snapshot: bool,
+}
+
+impl Role {
+    /// Operations of one kind.
+    pub fn of(op: Op) -> Self {
+        Self {
+            threads: Threads::All,
+            mix: vec![(op, 1.0)],
+            distribution: Distribution::Uniform,
+            per_txn: 1,
+            scan: (1, 100),
+            durability: Durability::Unsynced,
+            measured: true,
+            beside_snapshot: false,
+        }
+    }
+
+    /// Whether it changes something.
+    pub fn writes(&self) -> bool {
+        self.mix.iter().any(|(op, share)| op.writes() && *share > 0.0)
+    }
+}
+
+/// What is done to a store.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// Loads all entries into a new store, in the order of their keys or in a random one, so many a commit.
+    Load {
+        /// In the order of keys.
+        sorted: bool,
+        /// Entries a commit.
+        per_txn: u64,
+    },
+    /// Threads in these roles work on a loaded store.
+    Run(Vec<Role>),
+}
+
+/// A workload.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Workload {
+    /// Its name.
+    pub name: String,
+    /// What it does, in a line.
+    pub about: String,
+    /// What is done.
+    pub work: Work,
+}
+
+impl Workload {
+    /// Whether the store holds something else afterwards.
+    pub fn writes(&self) -> bool {
+        match &self.work {
+            Work::Load { .. } => true,
+            Work::Run(roles) => roles.iter().any(Role::writes),
+        }
+    }
+
+    /// Whether it adds entries that were not loaded.
+    pub fn inserts(&self) -> bool {
+        match &self.work {
+            Work::Load { .. } => false,
+            Work::Run(roles) => roles.iter().flat_map(|role| &role.mix).any(|(op, _)| *op == Op::Insert),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The harness as its users run it: the program, its exit codes, and what it notices.
+
+#![cfg(feature = "testing")]
+#![expect(clippy::unwrap_used, reason = "test code: what fails here is to panic")]
+
+use bifold_bench::cell::Died;
+use bifold_bench::report::{Report, Summary};
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Runs `bifold-bench` with stores and results in `dir`.
+fn bench(dir: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bifold-bench")).args(args).current_dir(dir).output().unwrap()
+}
+
+/// A comparison on few entries; its report.
+fn compare(dir: &Path, args: &[&str]) -> (Output, Report) {
+    let mut all = vec!["compare", "--json", "report.json", "--rounds", "2", "--warmup", "0"];
+    all.extend(args);
+    let output = bench(dir, &all);
+    let report = Report::read(&dir.join("report.json"));
+    let report = report.unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)));
+    (output, report)
+}
+
+fn leaves_nothing(dir: &Path) {
+    let left = dir.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let left: Vec<String> = left.filter(|name| name.starts_with("bifold-bench-")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn every_workload_runs_on_every_side_and_its_answers_are_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let names: Vec<String> = bifold_bench::workload::names();
+    let all = names.join(",");
+    let args =
+        ["--entries", "5000", "--operations", "300", "--threads", "2", "--sides", "all", "--workloads", &all];
+    let (output, report) = compare(dir.path(), &args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(report.complete);
+    let sides = &report.parts[0].sides;
+    assert_eq!(report.cells.len(), names.len() * sides.len() * 2);
+    for cell in &report.cells {
+        let named = format!("{} {} {}", cell.side, cell.workload, cell.round);
+        let outcome = match &cell.result {
+            Ok(outcome) => outcome,
+            Err(Died::Failed(error)) if cell.side == "sled" && cell.workload == "long-reader" => {
+                assert!(error.contains("no snapshots"), "{error}");
+                continue;
+            }
+            Err(died) => panic!("{named}: {died}"),
+        };
+        assert!(outcome.operations > 0 && outcome.seconds > 0.0, "{named}");
+        let workload = report.parts[0].workloads.iter().find(|w| w.name == cell.workload).unwrap();
+        assert!(outcome.entries_read > 0 || workload.writes() || cell.workload == "get-missing", "{named}");
+        assert_eq!(outcome.entries_written > 0, workload.writes() && cell.workload != "mixed", "{named}");
+        assert_eq!(outcome.entries > 5000, workload.inserts() || outcome.entries != 5000, "{named}");
+        assert!(outcome.file_bytes > 5000 * 50 && outcome.main().unwrap().latency.max > 0, "{named}");
+    }
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(names.iter().all(|name| text.contains(&format!("\n{name}: "))), "{text}");
+    leaves_nothing(dir.path());
+}
+
+#[test]
+fn a_wrong_byte_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    for workload in ["get", "get-many", "scan", "scan-back", "full-scan", "ycsb-a"] {
+        let args = ["--entries", "2000", "--operations", "2000", "--workloads", workload];
+        let sabotage = ["--sabotage", "bifold-pool=wrong-byte"];
+        let (output, report) = compare(dir.path(), &[&args[..], &sabotage].concat());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        for cell in &report.cells {
+            match (&cell.result, cell.side.as_str()) {
+                (Ok(_), "bifold-pool") => panic!("{workload}: nothing was noticed"),
+                (Err(Died::Failed(error)), "bifold-pool") => assert!(error.contains("is wrong"), "{error}"),
+                (result, _) => assert!(result.is_ok(), "{result:?}"),
+            }
+        }
+        assert!(text.contains("is wrong"), "{text}");
+        assert_eq!(output.status.code(), Some(1), "a side without a result is a failure");
+    }
+}
+
+/// The one timed test: a side whose every read takes 50 ms longer.
+#[test]
+fn a_slow_side_is_slow_in_the_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--entries", "20000", "--operations", "40", "--workloads", "get-txn", "--sides", "pool,mmap"];
+    let cold = ["--cold", "--cache", "256KiB", "--sabotage", "bifold-pool=slow-reads:50"];
+    let (_, report) = compare(dir.path(), &[&args[..], &cold].concat());
+    let summary = Summary::of(&report, 0, 0).unwrap();
+    let rate = |side: &str| summary.row(side).unwrap().rate.unwrap().median;
+    assert!(rate("bifold-mmap") > 10.0 * rate("bifold-pool"), "{summary:?}");
+    assert!(
+        summary.row("bifold-pool").unwrap().value(|o| o.main().unwrap().latency.p50 as f64).unwrap().median
+            > 50e6
+    );
+}
+
+#[test]
+fn what_is_wrong_is_said_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    for (args, wanted) in [
+        (&["--workloads", "ycsb-z"][..], "no workload is called ycsb-z"),
+        (&["--sides", "oracle"], "has no side oracle"),
+        (&["--sides", "mmap", "--baseline", "pread"], "is none of the sides"),
+        (&["--values", "4"], "at least 8 bytes"),
+        (&["--data", "4x"], "goes with --memory"),
+        (&["--data", "900TiB"], "on disk"),
+        (&["--from", "none.bifold"], "none.bifold"),
+        (&["--ycsb", "none"], "none"),
+        (&["--entries", "1000", "--workloads", "load-sorted", "--rate", "5"], "no --rate"),
+    ] {
+        let output = bench(dir.path(), &[&["compare"][..], args].concat());
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
+        assert!(error.contains(wanted), "{args:?}: {error}");
+    }
+    leaves_nothing(dir.path());
+}
+
+#[test]
+fn ycsb_files_files_of_the_user_and_open_loops_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let properties = "recordcount=1000\noperationcount=500\nreadproportion=0.5\nupdateproportion=0.5\nthreadcount=3\n\
+                      fieldcount=1\nfieldlength=40\nrequestdistribution=zipfian\n";
+    std::fs::write(dir.path().join("mine"), properties).unwrap();
+    let (_, report) = compare(dir.path(), &["--ycsb", "mine", "--sides", "mmap"]);
+    assert_eq!((report.parts[0].entries, report.parts[0].pace.threads), (1000, 3));
+    assert!(report.cells.iter().all(|cell| cell.result.as_ref().unwrap().operations == 500));
+
+    let db = bifold::mmap::Database::open(dir.path().join("own.bifold")).unwrap();
+    db.update(|txn| {
+        let table = txn.create_table("t")?;
+        (0..3000).try_for_each(|n| table.insert(format!("key {n:05}"), format!("value of {n}")).map(drop))
+    })
+    .unwrap();
+    db.close().unwrap();
+    let args = [
+        "--from",
+        "own.bifold",
+        "--operations",
+        "200",
+        "--workloads",
+        "get,scan,ycsb-a,full-scan,get-missing",
+    ];
+    let (output, report) = compare(dir.path(), &args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(report.cells.iter().all(|cell| cell.result.is_ok()));
+
+    let rate = [
+        "--entries",
+        "1000",
+        "--duration",
+        "0.5",
+        "--rate",
+        "400",
+        "--workloads",
+        "get,commit-1",
+        "--sides",
+        "mmap",
+    ];
+    let (_, report) = compare(dir.path(), &rate);
+    for cell in &report.cells {
+        // No more than were due; the machine may be slow.
+        assert!(cell.result.as_ref().unwrap().operations <= 202, "{cell:?}");
+    }
+}
