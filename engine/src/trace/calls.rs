@@ -24,6 +24,7 @@ pub(crate) struct TxnCalls {
 impl TxnCalls {
     /// A read transaction begins.
     #[cold]
+    #[inline(never)]
     pub(crate) fn read(recorder: &Arc<Recorder>) -> Self {
         let txn = recorder.number();
         recorder.record(recorder.now(), &Op::ReadBegin { txn });
@@ -32,6 +33,7 @@ impl TxnCalls {
 
     /// The write transaction, which was asked for `at`.
     #[cold]
+    #[inline(never)]
     pub(crate) fn write(recorder: &Arc<Recorder>, at: u64) -> Self {
         let txn = recorder.number();
         recorder.record(at, &Op::WriteBegin { txn });
@@ -44,12 +46,14 @@ impl TxnCalls {
 
     /// Records a call; `at` is when it began.
     #[cold]
+    #[inline(never)]
     pub(crate) fn record<'a>(&self, at: u64, op: impl FnOnce(u64) -> Op<'a>) {
         self.recorder.record(at, &op(self.txn));
     }
 
     /// Records that a table was looked up; the number of the opening.
     #[cold]
+    #[inline(never)]
     pub(crate) fn open_table(&self, at: u64, name: &str, found: bool) -> u64 {
         let table = self.recorder.number();
         self.record(at, |txn| Op::OpenTable { txn, table, name: Cow::Borrowed(name), found });
@@ -58,6 +62,7 @@ impl TxnCalls {
 
     /// Records that a table was created; the number of the opening.
     #[cold]
+    #[inline(never)]
     pub(crate) fn create_table(&self, at: u64, name: &str) -> u64 {
         let table = self.recorder.number();
         self.record(at, |txn| Op::CreateTable { txn, table, name: Cow::Borrowed(name) });
@@ -66,6 +71,7 @@ impl TxnCalls {
 
     /// Records a commit, and the end of the transaction.
     #[cold]
+    #[inline(never)]
     pub(crate) fn commit(mut self, at: u64, durability: Durability, waited: bool, number: Option<u64>) {
         self.ended = true;
         self.record(at, |txn| Op::Commit { txn, durability, waited, number });
@@ -106,6 +112,7 @@ impl TableCalls<'_> {
 
     /// Records a `get_many` that began `at`: its keys, and the lengths of their values.
     #[cold]
+    #[inline(never)]
     pub(crate) fn get_many<'a>(self, at: u64, keys: impl ExactSizeIterator<Item = (&'a [u8], Option<u64>)>) {
         self.recorder.record(at, &Op::GetMany { table: self.table, count: keys.len() as u64 });
         for (key, value_len) in keys {
@@ -134,6 +141,7 @@ pub(crate) struct CursorCalls {
 
 impl CursorCalls {
     #[cold]
+    #[inline(never)]
     pub(crate) fn new(calls: TableCalls<'_>) -> Self {
         Self {
             recorder: Arc::clone(calls.recorder),
@@ -146,6 +154,7 @@ impl CursorCalls {
 
     /// It is sent elsewhere: what it did so far is recorded.
     #[cold]
+    #[inline(never)]
     pub(crate) fn sent(&mut self, from: From<'static>) {
         self.report();
         (self.from, self.forward, self.backward) = (from, 0, 0);
@@ -153,6 +162,7 @@ impl CursorCalls {
 
     /// It gave an entry.
     #[cold]
+    #[inline(never)]
     pub(crate) fn stepped(&mut self, forward: bool) {
         *(if forward { &mut self.forward } else { &mut self.backward }) += 1;
     }
@@ -191,6 +201,7 @@ pub(crate) struct ScanCalls {
 
 impl ScanCalls {
     #[cold]
+    #[inline(never)]
     pub(crate) fn new(calls: TableCalls<'_>, lower: &Bound<Vec<u8>>, upper: &Bound<Vec<u8>>) -> Self {
         Self {
             recorder: Arc::clone(calls.recorder),
@@ -205,6 +216,7 @@ impl ScanCalls {
 
     /// It gave an entry.
     #[cold]
+    #[inline(never)]
     pub(crate) fn stepped(&mut self, forward: bool) {
         *(if forward { &mut self.forward } else { &mut self.backward }) += 1;
     }
@@ -234,6 +246,7 @@ pub(crate) struct LoadCalls {
 
 impl LoadCalls {
     #[cold]
+    #[inline(never)]
     pub(crate) fn new(calls: TableCalls<'_>) -> Self {
         let TableCalls { recorder, table } = calls;
         let load = recorder.number();
@@ -243,6 +256,7 @@ impl LoadCalls {
 
     /// It was given an entry.
     #[cold]
+    #[inline(never)]
     pub(crate) fn pushed(&self, key: &[u8], value_len: u64) {
         let op = Op::LoadPush { load: self.load, key: Cow::Borrowed(key), value_len };
         self.recorder.record(self.recorder.now(), &op);

@@ -142,7 +142,9 @@ impl<'t, S: PageSource, A: Access<'t, S>> Cursor<'t, S, A> {
     /// Notes an entry that was given.
     #[inline]
     fn stepped(&mut self, found: bool, forward: bool) {
-        if let (Some(calls), true) = (&mut self.calls, found) {
+        if let Some(calls) = &mut self.calls
+            && found
+        {
             calls.stepped(forward);
         }
     }

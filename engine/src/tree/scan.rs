@@ -64,7 +64,9 @@ impl<'t, S: PageSource, A: Access<'t, S>> Entries<'t, S, A> {
         }
         let moved = if forward { self.step_front() } else { self.step_back() };
         self.done = !matches!(moved, Ok(true));
-        if let (Some(calls), false) = (&mut self.calls, self.done) {
+        if let Some(calls) = &mut self.calls
+            && !self.done
+        {
             calls.stepped(forward);
         }
         moved

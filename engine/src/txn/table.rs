@@ -4,7 +4,7 @@
 use crate::error::Result;
 use crate::root::TreeRoot;
 use crate::trace::Op;
-use crate::trace::calls::borrowed;
+use crate::trace::calls::{TableCalls, borrowed};
 use crate::tree::access::Access;
 use crate::tree::cursor::Cursor;
 use crate::tree::gap::Gap;
@@ -72,15 +72,27 @@ impl<'t, S: PageSource, A: Access<'t, S> + Clone> Table<'t, S, A> {
     /// Damage and I/O errors met on the way; in a write transaction, [`TransactionFailed`](crate::Error::TransactionFailed).
     #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value<'t, S>>> {
-        let key = key.as_ref();
-        self.access.call(
-            || {
-                let root = self.access.root()?;
-                match self.access.with(|walk| get::get(walk, &root, key))? {
-                    Some((leaf, index)) => Value::of_entry(&self.access, leaf, index).map(Some),
-                    None => Ok(None),
-                }
-            },
+        match self.access.calls() {
+            None => self.value_of(key.as_ref()),
+            // By value: a handle whose address is known to nobody is kept in registers.
+            Some(calls) => self.clone().get_recorded(calls, key.as_ref()),
+        }
+    }
+
+    #[inline]
+    fn value_of(&self, key: &[u8]) -> Result<Option<Value<'t, S>>> {
+        let root = self.access.root()?;
+        match self.access.with(|walk| get::get(walk, &root, key))? {
+            Some((leaf, index)) => Value::of_entry(&self.access, leaf, index).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn get_recorded(self, calls: TableCalls<'t>, key: &[u8]) -> Result<Option<Value<'t, S>>> {
+        calls.call(
+            || self.value_of(key),
             |table, value| Op::Get { table, key: Cow::Borrowed(key), value_len: len(value.as_deref()) },
         )
     }
