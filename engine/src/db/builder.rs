@@ -175,8 +175,8 @@ impl<S: PageSource> Builder<S> {
     /// Records every call on the database, keys and lengths of values with it, to a new file at `path`: to be read by
     /// [`trace::Reader`](crate::trace::Reader), and replayed by Bifold's benchmarks. Default: nothing is recorded.
     ///
-    /// A call then takes some 100 nanoseconds longer. The file grows by the length of a key and about ten bytes with each
-    /// call, and each thread has at most 128 KiB of memory for what is not in it yet. It is never synced: what a process
+    /// A call then takes some 500 instructions and a look at the clock longer. The file grows by the length of a key and
+    /// about ten bytes with each call, and each thread has at most 128 KiB of memory for what is not in it yet. It is never synced: what a process
     /// that is killed recorded in its last second, or with less than 32 KiB, may be missing. What goes wrong with
     /// the file later ends the recording, with a warning through `tracing`, and no call fails by it; but if it cannot be
     /// created, or is there already, [`open`](Self::open) fails.
