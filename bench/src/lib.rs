@@ -8,6 +8,7 @@ pub mod bulk;
 pub mod cell;
 pub mod compare;
 pub mod corpus;
+pub mod crossover;
 pub mod data;
 pub mod drive;
 pub mod memory;

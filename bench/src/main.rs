@@ -3,7 +3,9 @@
 
 use bifold_bench::data::{self, Seed, digest, expected};
 use bifold_bench::rounds::{self, Side};
-use bifold_bench::{Order, Result, Setup, Store, bulk, cell, compare, for_each_store, workload, writes};
+use bifold_bench::{
+    Order, Result, Setup, Store, bulk, cell, compare, crossover, for_each_store, workload, writes,
+};
 use clap::{Args, Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -36,6 +38,8 @@ struct Data {
 enum Command {
     /// Compare sides on workloads, each cell in a process of its own, and say which wins
     Compare(compare::Options),
+    /// Sweep data sizes and threads within a limit of memory, and draw where each of two sides wins
+    Crossover(crossover::Options),
     /// List the workloads and the sides of this build
     List,
     /// Do one cell: what `compare` starts
@@ -89,6 +93,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<bool> {
     match command {
         Command::Compare(options) => return compare::compare(&options),
+        Command::Crossover(options) => return crossover::crossover(&options),
         Command::List => list(),
         Command::Child => return Ok(cell::child()),
         Command::Load { data, random, per_commit } => load(&data, random, per_commit)?,

@@ -11,6 +11,7 @@ mod run;
 mod setup;
 mod sides;
 
+pub(crate) use estimate::durability;
 pub use options::Options;
 pub use run::{Outputs, Runner};
 pub use setup::{Memory, setup_for};
