@@ -1,4 +1,5 @@
-//! Bifold's benchmarks: its two backends, and other stores behind features, side by side.
+//! Bifold's benchmarks: its two backends, a plain `pread` beneath the same engine, and other stores behind features,
+//! side by side.
 //!
 //! [`Store`] is what every store can do, and [`data`] is what they all hold. The program `bifold-bench` measures at
 //! the sizes that `docs/benchmarks.md` speaks of; the criterion benchmarks in `benches/` are small, for a change's
@@ -11,9 +12,10 @@ pub mod corpus;
 pub mod crossover;
 pub mod data;
 pub mod drive;
+pub mod limits;
 pub mod memory;
+pub mod pread_source;
 pub mod report;
-pub mod rounds;
 pub mod sizes;
 pub mod small;
 pub mod store;
@@ -42,6 +44,10 @@ macro_rules! for_each_store {
         }
         {
             type $store = $crate::stores::bifold::Pool;
+            $body;
+        }
+        {
+            type $store = $crate::stores::pread::Pread;
             $body;
         }
         #[cfg(feature = "lmdb")]

@@ -5,10 +5,10 @@ use super::run::{Outputs, PartPlan};
 use super::setup::{Memory, setup_for};
 use super::sides::choose_sides;
 use crate::cell::Source;
-use crate::corpus::{Corpus, KEY_LEAST, Made, Sizes, VALUE_LEAST};
+use crate::corpus::{Corpus, KEY_LEAST, Made, Sizes, VALUE_LEAST, database_of};
 use crate::drive::{Pace, Until};
 use crate::report::Part;
-use crate::workload::{self, Workload, ycsb};
+use crate::workload::{self, Distribution, Work, Workload, ycsb};
 use crate::{Result, Sabotage};
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -17,9 +17,16 @@ use std::time::Instant;
 /// The options of a comparison.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// What is done; `bifold-bench list` says what there is
-    #[arg(long, value_delimiter = ',', default_value = "ycsb-c")]
+    /// What is done; `bifold-bench list` says what there is. With no workload at all, a quick tour: the data set that
+    /// comes with Bifold, and data four times a small memory limit; ycsb-c if data are asked for
+    #[arg(long, value_delimiter = ',')]
     pub workloads: Vec<String>,
+    /// A comparison that is ready made
+    #[arg(long, value_enum, conflicts_with_all = ["workloads", "ycsb", "entries", "data", "from", "keys", "values", "rate", "operations", "per_txn", "distribution"])]
+    pub preset: Option<Preset>,
+    /// Measure what the machine can do, too, and say how near the sides come (some seconds; see `bifold-bench limits`)
+    #[arg(long)]
+    pub limits: bool,
     /// A file of YCSB properties, whose workload is run too; its counts are taken where no option says otherwise
     #[arg(long, value_name = "FILE")]
     pub ycsb: Vec<PathBuf>,
@@ -35,30 +42,38 @@ pub struct Options {
     /// Bytes of keys and values: a size, or a multiple of --memory, as 4x [default: 256MiB]
     #[arg(long)]
     pub data: Option<String>,
-    /// Bytes of a key: 16, 10-30 (each as often), or ~20 (exponential with this mean); at least 8
-    #[arg(long, default_value = "16")]
-    pub keys: Sizes,
-    /// Bytes of a value, in the same way
+    /// Bytes of a key: 16, 10-30 (each as often), or ~20 (exponential with this mean); at least 8 [default: 16]
+    #[arg(long)]
+    pub keys: Option<Sizes>,
+    /// Bytes of a value, in the same way [default: 100]
     #[arg(long)]
     pub values: Option<Sizes>,
-    /// The data: a Bifold database, which is read only, instead of made entries
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["entries", "data", "values"])]
+    /// The data, instead of made entries: a Bifold database, which is only read, or a text with a key, a tab and a value
+    /// in each line
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["entries", "data", "keys", "values"])]
     pub from: Option<PathBuf>,
     /// Its table; the largest by default
     #[arg(long, requires = "from")]
     pub table: Option<String>,
+    /// Operations a transaction, of gets and of writes: 1 begins one for each, 100 holds it for so many [default: the
+    /// workload's]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub per_txn: Option<u64>,
+    /// How requests are spread over the entries [default: the workload's]
+    #[arg(long, value_enum)]
+    pub distribution: Option<Distribution>,
     /// Threads
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub threads: Option<u64>,
     /// Rounds; in each, every side does every workload once, and another side goes first
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub rounds: u64,
-    /// Seconds before anything counts
-    #[arg(long, default_value_t = 1.0, value_parser = seconds)]
-    pub warmup: f64,
-    /// Seconds of a run
-    #[arg(long, default_value_t = 5.0, value_parser = seconds, conflicts_with = "operations")]
-    pub duration: f64,
+    /// Seconds before anything counts [default: 1]
+    #[arg(long, value_parser = seconds)]
+    pub warmup: Option<f64>,
+    /// Seconds of a run [default: 5]
+    #[arg(long, value_parser = seconds, conflicts_with = "operations")]
+    pub duration: Option<f64>,
     /// Operations of a run, instead of a time
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub operations: Option<u64>,
@@ -102,10 +117,27 @@ pub struct Options {
     pub sabotage: Option<(String, Sabotage)>,
 }
 
+/// Comparisons that are ready made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Preset {
+    /// What comes without any option: the data set of Bifold in memory, and data four times a small memory limit
+    Quick,
+    /// What every article on mmap argues about: a descent a query in memory and beyond it, what it costs in system calls,
+    /// copies and faults, and what writing through a mapping costs
+    Article,
+}
+
+/// The page of a tour, unless it is said.
+const PAGE: &str = "bifold-bench.html";
+/// What is done to data that are asked for, unless it is said.
+const WORKLOAD: &str = "ycsb-c";
 /// Bytes of made data, unless it is said.
 const DATA: u64 = 256 << 20;
-/// Bytes of a value, unless it is said.
+/// Bytes of a key and of a value, unless it is said.
+const KEY: u32 = 16;
 const VALUE: u32 = 100;
+/// Seconds of a warm-up and of a run, unless it is said.
+const SECONDS: (f64, f64) = (1.0, 5.0);
 
 fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -141,16 +173,68 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 impl Options {
-    /// Where results go.
-    pub fn outputs(&self) -> Outputs {
-        Outputs { json: self.json.clone(), html: self.html.clone() }
+    /// Whether no work and no data are asked for but what comes without any option.
+    fn is_tour(&self) -> bool {
+        let data = self.entries.is_some() || self.data.is_some() || self.from.is_some();
+        let sizes = self.keys.is_some() || self.values.is_some();
+        let ways = self.per_txn.is_some() || self.distribution.is_some();
+        let work =
+            self.preset == Some(Preset::Article) || !self.workloads.is_empty() || !self.ycsb.is_empty();
+        !(data || sizes || ways || work)
     }
 
-    /// What is to be run.
+    /// How it is run, with so many threads, and seconds of a warm-up and of a run, unless it is said otherwise.
+    pub(super) fn pace(&self, threads: u64, (warmup, run): (f64, f64)) -> Pace {
+        Pace {
+            threads: self.threads.unwrap_or(threads),
+            warmup: self.warmup.unwrap_or(warmup),
+            until: match self.operations {
+                Some(operations) => Until::Operations(operations),
+                None => Until::Seconds(self.duration.unwrap_or(run)),
+            },
+            rate: self.rate,
+            seed: self.seed,
+        }
+    }
+
+    /// The limits that reports refer to, in some seconds.
+    pub(super) fn some_limits() -> crate::limits::Options {
+        const FIGURES: [&str; 6] = [
+            "read-random",
+            "sync-overwrite",
+            "pread-resident",
+            "pread-absent",
+            "fault-soft-alone",
+            "fault-hard",
+        ];
+        crate::limits::Options {
+            dir: PathBuf::new(),
+            file_size: 256 << 20,
+            seconds: 0.25,
+            only: FIGURES.map(String::from).to_vec(),
+            max_memory: None,
+            threads: false,
+            json: None,
+        }
+    }
+
+    /// Where results go.
+    pub fn outputs(&self) -> Outputs {
+        // A tour ends with a page.
+        let html = self.html.clone().or_else(|| self.is_tour().then(|| PathBuf::from(PAGE)));
+        Outputs { json: self.json.clone(), html }
+    }
+
+    /// What is to be run. Data that have to be brought into another form go to `dir`.
     ///
     /// # Errors
     /// What is wrong.
-    pub fn parts(&self) -> Result<Vec<PartPlan>> {
+    pub fn parts(&self, dir: &Path) -> Result<Vec<PartPlan>> {
+        match self.preset {
+            Some(Preset::Article) => return super::article::parts(self),
+            _ if self.is_tour() => return super::quick::parts(self, dir),
+            _ => {}
+        }
         let mut workloads: Vec<Workload> = Vec::new();
         let (mut entries, mut operations, mut threads, mut value_len) = (None, None, None, None);
         for path in &self.ycsb {
@@ -163,13 +247,17 @@ impl Options {
             (threads, value_len) = (threads.or(read.threads), value_len.or(read.value_len));
             workloads.push(read.workload);
         }
-        if self.ycsb.is_empty() || self.workloads != ["ycsb-c"] {
-            for name in &self.workloads {
-                workloads.push(workload::find(name)?);
-            }
+        for name in &self.workloads {
+            workloads.push(workload::find(name)?);
+        }
+        if workloads.is_empty() {
+            workloads.push(workload::find(WORKLOAD)?);
+        }
+        for workload in &mut workloads {
+            self.adapt(workload);
         }
         let values = self.values.unwrap_or(Sizes::Fixed(value_len.unwrap_or(VALUE)));
-        let source = self.source(entries, values)?;
+        let source = self.source(entries, values, dir)?;
         let corpus = source.open()?;
         if matches!(source, Source::File { .. })
             && let Some(workload) = workloads.iter().find(|workload| workload.inserts())
@@ -184,21 +272,34 @@ impl Options {
         {
             return Err(format!("{} is a load, which has no --rate", workload.name).into());
         }
-        let until = match self.operations.or(operations.filter(|_| self.ycsb.len() == 1)) {
-            Some(operations) => Until::Operations(operations),
-            None => Until::Seconds(self.duration),
-        };
-        let pace = Pace {
-            threads: self.threads.or(threads).unwrap_or(1),
-            warmup: self.warmup,
-            until,
-            rate: self.rate,
-            seed: self.seed,
-        };
+        let mut pace = self.pace(threads.unwrap_or(1), SECONDS);
+        if let (None, Some(operations)) = (self.operations, operations.filter(|_| self.ycsb.len() == 1)) {
+            pace.until = Until::Operations(operations);
+        }
         Ok(vec![self.part(&corpus, source, workloads, pace)?])
     }
 
-    fn part(
+    /// What was asked for instead of the workload's own.
+    fn adapt(&self, workload: &mut Workload) {
+        match &mut workload.work {
+            Work::Load { per_txn, .. } => *per_txn = self.per_txn.unwrap_or(*per_txn),
+            Work::Run(roles) => {
+                for role in roles {
+                    role.per_txn = self.per_txn.unwrap_or(role.per_txn);
+                    role.distribution = self.distribution.unwrap_or(role.distribution);
+                }
+            }
+        }
+        if let Some(per_txn) = self.per_txn {
+            workload.about = format!("{}; here {per_txn} a transaction", workload.about);
+        }
+        if let Some(distribution) = self.distribution {
+            workload.about =
+                format!("{}; here {}", workload.about, format!("{distribution:?}").to_lowercase());
+        }
+    }
+
+    pub(super) fn part(
         &self,
         corpus: &Corpus,
         source: Source,
@@ -259,18 +360,23 @@ impl Options {
         Ok(PartPlan { part, aged: self.aged, cold: self.cold, sabotage: self.sabotage.clone() })
     }
 
-    fn source(&self, entries: Option<u64>, values: Sizes) -> Result<Source> {
+    fn source(&self, entries: Option<u64>, values: Sizes, dir: &Path) -> Result<Source> {
         if let Some(path) = &self.from {
-            return Ok(Source::File { path: absolute(path)?, table: self.table.clone(), seed: self.seed });
+            return Ok(Source::File {
+                path: database_of(path, dir)?,
+                table: self.table.clone(),
+                seed: self.seed,
+            });
         }
-        for (what, sizes, least) in [("--keys", self.keys, KEY_LEAST), ("--values", values, VALUE_LEAST)] {
+        let keys = self.keys.unwrap_or(Sizes::Fixed(KEY));
+        for (what, sizes, least) in [("--keys", keys, KEY_LEAST), ("--values", values, VALUE_LEAST)] {
             if let Sizes::Fixed(size) | Sizes::Uniform(size, _) = sizes
                 && size < least
             {
                 return Err(format!("{what} {sizes}: made ones have at least {least} bytes").into());
             }
         }
-        let one = Made { entries: 1, keys: self.keys, values, seed: self.seed };
+        let one = Made { entries: 1, keys, values, seed: self.seed };
         let entries = match (self.entries.or(entries), &self.data) {
             (Some(entries), None) => entries,
             (_, data) => self.data_bytes(data.as_deref())? / one.bytes().max(1),
@@ -286,10 +392,6 @@ impl Options {
         }
         Ok(crate::sizes::bytes(text)?)
     }
-}
-
-fn absolute(path: &Path) -> Result<PathBuf> {
-    Ok(path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))?)
 }
 
 /// What the check of one value takes, in nanoseconds.
