@@ -5,6 +5,7 @@
 //! the sizes that `docs/benchmarks.md` speaks of; the criterion benchmarks in `benches/` are small, for a change's
 //! before and after.
 
+pub mod advise;
 pub mod bulk;
 pub mod cell;
 pub mod compare;

@@ -42,7 +42,12 @@ impl Sweeper {
     ///
     /// # Errors
     /// I/O errors.
-    pub(super) fn new(sweep: Sweep, parent: &Path, json: Option<PathBuf>, interrupt: Interrupt) -> Result<Self> {
+    pub(super) fn new(
+        sweep: Sweep,
+        parent: &Path,
+        json: Option<PathBuf>,
+        interrupt: Interrupt,
+    ) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("bifold-bench-").tempdir_in(parent)?;
         let loaded = vec![None; sweep.settings.grid.sizes.len()];
         let bar = ProgressBar::hidden();
@@ -81,7 +86,7 @@ impl Sweeper {
             .into());
         }
         eprintln!(
-            "{} cells; the frame takes about {}, all of them three times {}; the budget is {}; up to {:.1} GiB on disk",
+            "{} cells; a first look takes about {}, and all of them three times {}; the budget is {}; up to {:.1} GiB on disk",
             settings.grid.len(),
             time(loads + frame),
             time(loads + all),
@@ -228,6 +233,7 @@ impl Sweeper {
             group: None,
             // All is read once: what fits in memory is there, and what does not leaves no memory unused.
             start: Start::Warm,
+            read_only: false,
         }
     }
 
