@@ -43,7 +43,7 @@ pub fn page(sweep: &Sweep) -> String {
     );
     let _ = write!(
         html,
-        "<p class=key><span style=\"background:{}\">{}</span>{}&emsp;<span style=\"background:{}\">{}</span>{}&emsp;\
+        "<p class=key><span style=\"background:{};color:#fff\">{}</span>{}&emsp;<span style=\"background:{};color:#fff\">{}</span>{}&emsp;\
          <span style=\"background:#e4e4e0\">=</span>no difference&emsp;<span style=\"background:#e4e4e0\">~</span>within \
          the noise&emsp;<span>?</span>run once only&emsp;<span>!</span>the other side has no result&emsp;\
          <span style=\"border-style:dashed\">&nbsp;</span>not run</p><div class=maps>",
@@ -90,22 +90,24 @@ pub fn svg(sweep: &Sweep, measure: Measure) -> String {
     for place in grid.places() {
         let (x, y) = (LEFT + CELL.0 * place.size, ABOVE + CELL.1 * (grid.threads.len() - 1 - place.threads));
         let standing = standing(&sweep.repeats, place, measure);
-        let (fill, stroke) = match standing {
-            Standing::NotRun => ("none".to_owned(), "#bbb\" stroke-dasharray=\"3 3"),
-            Standing::Neither => ("#999".to_owned(), "#fff"),
-            Standing::Even { .. } => ("#e4e4e0".to_owned(), "#fff"),
-            Standing::Alone { side } => (colour(side, FULL), "#fff"),
-            Standing::Wins { side, factor, .. } => (colour(side, factor), "#fff"),
+        let fill = match standing {
+            Standing::NotRun => "none".to_owned(),
+            Standing::Neither => "#999".to_owned(),
+            Standing::Even { .. } => "#e4e4e0".to_owned(),
+            Standing::Alone { side } => colour(side, FULL),
+            Standing::Wins { side, factor, .. } => colour(side, factor),
         };
+        let not_run = standing == Standing::NotRun;
+        let stroke = if not_run { "stroke=\"#bbb\" stroke-dasharray=\"3 3\"" } else { "stroke=\"#fff\"" };
         let ink = match standing {
             Standing::Alone { .. } => "#fff",
             Standing::Wins { factor, .. } if factor > 2.4 => "#fff",
             _ => "#1a1a1a",
         };
-        let text = if standing == Standing::NotRun { String::new() } else { cell(&standing, letters) };
+        let text = if not_run { String::new() } else { cell(&standing, letters) };
         let _ = write!(
             svg,
-            "<g><title>{}</title><rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{fill}\" stroke=\"{stroke}\"/>\
+            "<g><title>{}</title><rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{fill}\" {stroke}/>\
              <text x=\"{}\" y=\"{}\" text-anchor=\"middle\" fill=\"{ink}\">{text}</text></g>",
             escape(&tip(sweep, place, measure)),
             x + 1,

@@ -76,8 +76,8 @@ impl Sweeper {
         let frame: f64 = plan::frame(&settings.grid).iter().map(|p| self.costs.run(settings, p.size)).sum();
         let loads: f64 = (0..=last).map(|size| self.costs.load(settings, size)).sum();
         let all: f64 = settings.grid.places().map(|p| 3.0 * self.costs.run(settings, p.size)).sum();
-        if plan::next(&settings.grid, &self.sweep.repeats, budget, |p| self.cost(p)).is_none() && budget < all
-        {
+        let next = |left| plan::next(&settings.grid, &self.sweep.repeats, left, |place| self.cost(place));
+        if next(budget).is_none() && next(f64::INFINITY).is_some() {
             return Err(format!(
                 "the next cell takes longer than the {} of the budget: give it more (--budget), or take a shorter \
                  --duration, smaller --sizes or less --memory",
