@@ -5,10 +5,12 @@
 //! the sizes that `docs/benchmarks.md` speaks of; the criterion benchmarks in `benches/` are small, for a change's
 //! before and after.
 
+pub mod advise;
 pub mod bulk;
 pub mod cell;
 pub mod compare;
 pub mod corpus;
+pub mod crossover;
 pub mod data;
 pub mod drive;
 pub mod limits;

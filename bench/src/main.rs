@@ -1,7 +1,7 @@
 //! `bifold-bench`: loads stores and measures them side by side.
 #![forbid(unsafe_code)]
 
-use bifold_bench::{Result, cell, compare, limits, workload, writes};
+use bifold_bench::{Result, advise, cell, compare, crossover, limits, workload, writes};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -16,6 +16,10 @@ struct Cli {
 enum Command {
     /// Compare sides on workloads, each cell in a process of its own, and say which wins
     Compare(Box<compare::Options>),
+    /// Sweep data sizes and threads within a limit of memory, and draw where each of two sides wins
+    Crossover(Box<crossover::Options>),
+    /// Say which side to build with for a database that is there, after short runs on it, which only read
+    Advise(Box<advise::Options>),
     /// List the workloads and the sides of this build
     List,
     /// Do one cell: what `compare` starts
@@ -41,6 +45,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<bool> {
     match command {
         Command::Compare(options) => return compare::compare(&options),
+        Command::Crossover(options) => return crossover::crossover(&options),
+        Command::Advise(options) => return advise::advise(&options),
         Command::List => list(),
         Command::Child => return Ok(cell::child()),
         Command::Writes(options) => writes::run(&options)?,

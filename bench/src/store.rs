@@ -114,6 +114,15 @@ pub trait Store: Sized + Sync {
     /// Whatever the store says; so everywhere.
     fn open(dir: &Path, setup: &Setup) -> Result<Self>;
 
+    /// Opens the user's own `file` for reading its `table`, and changes nothing.
+    ///
+    /// # Errors
+    /// If the store knows no such files; and see [`open`](Self::open).
+    fn open_read_only(file: &Path, table: &str, setup: &Setup) -> Result<Self> {
+        let _ = (table, setup);
+        Err(format!("{} cannot read {}", Self::NAME, file.display()).into())
+    }
+
     /// Puts entries in one transaction, and commits it as `open` was told. Keys must differ. A store that has another
     /// way in for entries in order may take that, which need not be one transaction.
     ///

@@ -252,6 +252,7 @@ impl Runner {
             } else {
                 Start::AsIs
             },
+            read_only: false,
         };
         let child = Child { spec: &spec, group: group.as_ref(), patience };
         let told = |phase: &str| {
