@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use bifold_bench::data::{self, Seed, digest, expected};
+use bifold_bench::report::{self, Report};
 use bifold_bench::rounds::{self, Side};
 use bifold_bench::{Order, Result, Setup, Store, bulk, cell, compare, for_each_store, workload, writes};
 use clap::{Args, Parser, Subcommand};
@@ -36,6 +37,13 @@ struct Data {
 enum Command {
     /// Compare sides on workloads, each cell in a process of its own, and say which wins
     Compare(compare::Options),
+    /// Make the page of a report that `compare` wrote with --json
+    Page {
+        /// The report
+        report: PathBuf,
+        /// Where the page is written
+        page: PathBuf,
+    },
     /// List the workloads and the sides of this build
     List,
     /// Do one cell: what `compare` starts
@@ -89,6 +97,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<bool> {
     match command {
         Command::Compare(options) => return compare::compare(&options),
+        Command::Page { report, page } => std::fs::write(page, report::page(&Report::read(&report)?))?,
         Command::List => list(),
         Command::Child => return Ok(cell::child()),
         Command::Load { data, random, per_commit } => load(&data, random, per_commit)?,

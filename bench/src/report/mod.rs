@@ -2,15 +2,18 @@
 #![forbid(unsafe_code)]
 
 mod environment;
+mod figures;
 mod page;
 mod summary;
 mod table;
 mod verdict;
 
 pub use environment::Environment;
+pub use figures::{Figure, Unit, latency_of, ops_of};
 pub use page::page;
 pub use summary::{Row, Summary, Value, median};
 pub use table::table;
+pub(crate) use table::{bytes, nanos, short};
 pub use verdict::verdict;
 
 use crate::cell::{Died, Outcome, Source};
