@@ -10,6 +10,7 @@ pub mod compare;
 pub mod corpus;
 pub mod data;
 pub mod drive;
+pub mod limits;
 pub mod memory;
 pub mod report;
 pub mod rounds;

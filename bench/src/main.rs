@@ -4,7 +4,9 @@
 use bifold_bench::data::{self, Seed, digest, expected};
 use bifold_bench::report::{self, Report};
 use bifold_bench::rounds::{self, Side};
-use bifold_bench::{Order, Result, Setup, Store, bulk, cell, compare, for_each_store, workload, writes};
+use bifold_bench::{
+    Order, Result, Setup, Store, bulk, cell, compare, for_each_store, limits, workload, writes,
+};
 use clap::{Args, Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -36,7 +38,7 @@ struct Data {
 #[derive(Subcommand)]
 enum Command {
     /// Compare sides on workloads, each cell in a process of its own, and say which wins
-    Compare(compare::Options),
+    Compare(Box<compare::Options>),
     /// Make the page of a report that `compare` wrote with --json
     Page {
         /// The report
@@ -81,6 +83,8 @@ enum Command {
     },
     /// Load, insert, overwrite and commit, with and without syncs, beside readers and checkpoints
     Writes(writes::Options),
+    /// What this machine can do at all: its disk, page cache, page faults and memory
+    Limits(limits::Options),
 }
 
 fn main() -> ExitCode {
@@ -117,6 +121,7 @@ fn run(command: Command) -> Result<bool> {
             })?;
         }
         Command::Writes(options) => writes::run(&options)?,
+        Command::Limits(options) => limits::run(&options)?,
     }
     Ok(true)
 }

@@ -1,5 +1,6 @@
 //! Memory groups and figures of use on this machine, for real: each test that is not permitted here says so.
 #![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "test code: what fails here is to panic")]
 
 use bifold_bench::memory::{self, Group};
 use bifold_bench::usage::{self, Disk, Usage};
@@ -82,7 +83,7 @@ fn too_much_memory_is_told_as_that() {
     let status = child.wait().unwrap();
     assert!(memory::killed_for_memory(status, &group), "{status}, {:?}", group.events());
     let events = group.events().unwrap();
-    assert!(events.limit_hits > 0, "{events:?}");
+    assert_ne!(events.limit_hits, Some(0), "{events:?}");
     if let Some(peak) = group.peak().unwrap() {
         assert!((32 * MIB..=65 * MIB).contains(&peak), "a peak of {peak}");
     }
@@ -128,7 +129,7 @@ fn the_page_cache_is_bounded() {
     match (how.left, cached) {
         (Some(left), Some(cached)) if left < MIB => {
             assert!((16 * MIB..=65 * MIB).contains(&cached), "{cached} bytes cached in a group of 64 MiB");
-            assert!(group.events().unwrap().limit_hits > 0);
+            assert_ne!(group.events().unwrap().limit_hits, Some(0));
         }
         _ => println!("skipped: this kernel or file system does not say what is cached"),
     }

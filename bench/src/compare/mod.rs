@@ -5,20 +5,23 @@
 //! ends the run.
 #![forbid(unsafe_code)]
 
+mod article;
 mod estimate;
 mod options;
+mod quick;
 mod run;
 mod setup;
 mod sides;
 
-pub use options::Options;
+pub use options::{Options, Preset};
 pub use run::{Outputs, Runner};
 pub use setup::{Memory, setup_for};
 pub use sides::{all_sides, choose_sides};
 
 use crate::Result;
 use crate::cell::Interrupt;
-use crate::report::{table, verdict};
+use crate::limits;
+use crate::report::{self, table, verdict};
 
 /// Compares as `options` say. Returns whether it came to its end, and every side to a result: one that the kernel killed
 /// for memory has one too.
@@ -26,10 +29,19 @@ use crate::report::{table, verdict};
 /// # Errors
 /// What is wrong with the options; what cannot be run at all; I/O errors of the results. How a side fails is a result.
 pub fn compare(options: &Options) -> Result<bool> {
-    let parts = options.parts()?;
     let interrupt = Interrupt::on_ctrl_c()?;
     let outputs = options.outputs();
+    let (json, html) = (outputs.json.clone(), outputs.html.clone());
     let mut runner = Runner::new(options.dir.as_deref(), options.keep, outputs, interrupt)?;
+    let parts = options.parts(runner.dir())?;
+    if options.limits || options.preset.is_some() {
+        let limits = limits::Options { dir: runner.dir().to_owned(), ..Options::some_limits() };
+        runner.add(Some(limits::measure_with_bar(&limits)?), None);
+    }
+    if options.preset == Some(Preset::Article) {
+        let written = article::article(runner.dir())?;
+        runner.add(None, Some(written));
+    }
     for part in parts {
         if !runner.part(&part)? {
             break;
@@ -37,11 +49,14 @@ pub fn compare(options: &Options) -> Result<bool> {
     }
     let report = runner.finish()?;
     print!("{}", table(&report));
+    if let Some(text) = report::article(&report) {
+        print!("{text}");
+    }
     let said = verdict(&report);
     if !said.is_empty() {
         println!("\n{said}");
     }
-    for path in [&options.json, &options.html].into_iter().flatten() {
+    for path in [json, html].into_iter().flatten() {
         println!("written: {}", path.display());
     }
     Ok(report.complete && !report.has_failures())

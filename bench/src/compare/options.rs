@@ -5,7 +5,7 @@ use super::run::{Outputs, PartPlan};
 use super::setup::{Memory, setup_for};
 use super::sides::choose_sides;
 use crate::cell::Source;
-use crate::corpus::{Corpus, KEY_LEAST, Made, Sizes, VALUE_LEAST};
+use crate::corpus::{Corpus, KEY_LEAST, Made, Sizes, VALUE_LEAST, database_of};
 use crate::drive::{Pace, Until};
 use crate::report::Part;
 use crate::workload::{self, Workload, ycsb};
@@ -17,9 +17,16 @@ use std::time::Instant;
 /// The options of a comparison.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// What is done; `bifold-bench list` says what there is
-    #[arg(long, value_delimiter = ',', default_value = "ycsb-c")]
+    /// What is done; `bifold-bench list` says what there is. With no workload at all, a quick tour: the data set that
+    /// comes with Bifold, and data four times a small memory limit
+    #[arg(long, value_delimiter = ',')]
     pub workloads: Vec<String>,
+    /// A comparison that is ready made
+    #[arg(long, value_enum, conflicts_with_all = ["workloads", "ycsb", "entries", "data", "from"])]
+    pub preset: Option<Preset>,
+    /// Measure what the machine can do, too, and say how near the sides come (some seconds; see `bifold-bench limits`)
+    #[arg(long)]
+    pub limits: bool,
     /// A file of YCSB properties, whose workload is run too; its counts are taken where no option says otherwise
     #[arg(long, value_name = "FILE")]
     pub ycsb: Vec<PathBuf>,
@@ -41,7 +48,8 @@ pub struct Options {
     /// Bytes of a value, in the same way
     #[arg(long)]
     pub values: Option<Sizes>,
-    /// The data: a Bifold database, which is read only, instead of made entries
+    /// The data, instead of made entries: a Bifold database, which is only read, or a text with a key, a tab and a value
+    /// in each line
     #[arg(long, value_name = "FILE", conflicts_with_all = ["entries", "data", "values"])]
     pub from: Option<PathBuf>,
     /// Its table; the largest by default
@@ -102,6 +110,18 @@ pub struct Options {
     pub sabotage: Option<(String, Sabotage)>,
 }
 
+/// Comparisons that are ready made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Preset {
+    /// What comes without any option: the data set of Bifold in memory, and data four times a small memory limit
+    Quick,
+    /// What every article on mmap argues about: a descent a query in memory and beyond it, what it costs in system calls,
+    /// copies and faults, and what writing through a mapping costs
+    Article,
+}
+
+/// The page of a tour, unless it is said.
+const PAGE: &str = "bifold-bench.html";
 /// Bytes of made data, unless it is said.
 const DATA: u64 = 256 << 20;
 /// Bytes of a value, unless it is said.
@@ -141,16 +161,49 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 impl Options {
-    /// Where results go.
-    pub fn outputs(&self) -> Outputs {
-        Outputs { json: self.json.clone(), html: self.html.clone() }
+    /// Whether nothing is asked for but what comes without any option.
+    fn is_tour(&self) -> bool {
+        self.preset != Some(Preset::Article) && self.workloads.is_empty() && self.ycsb.is_empty()
     }
 
-    /// What is to be run.
+    /// The limits that reports refer to, in some seconds.
+    pub(super) fn some_limits() -> crate::limits::Options {
+        const FIGURES: [&str; 6] = [
+            "read-random",
+            "sync-overwrite",
+            "pread-resident",
+            "pread-absent",
+            "fault-soft-alone",
+            "fault-hard",
+        ];
+        crate::limits::Options {
+            dir: PathBuf::new(),
+            file_size: 256 << 20,
+            seconds: 0.25,
+            only: FIGURES.map(String::from).to_vec(),
+            max_memory: None,
+            threads: false,
+            json: None,
+        }
+    }
+
+    /// Where results go.
+    pub fn outputs(&self) -> Outputs {
+        // A tour ends with a page.
+        let html = self.html.clone().or_else(|| self.is_tour().then(|| PathBuf::from(PAGE)));
+        Outputs { json: self.json.clone(), html }
+    }
+
+    /// What is to be run. Data that have to be brought into another form go to `dir`.
     ///
     /// # Errors
     /// What is wrong.
-    pub fn parts(&self) -> Result<Vec<PartPlan>> {
+    pub fn parts(&self, dir: &Path) -> Result<Vec<PartPlan>> {
+        match self.preset {
+            Some(Preset::Article) => return super::article::parts(self),
+            _ if self.is_tour() => return super::quick::parts(self, dir),
+            _ => {}
+        }
         let mut workloads: Vec<Workload> = Vec::new();
         let (mut entries, mut operations, mut threads, mut value_len) = (None, None, None, None);
         for path in &self.ycsb {
@@ -163,13 +216,11 @@ impl Options {
             (threads, value_len) = (threads.or(read.threads), value_len.or(read.value_len));
             workloads.push(read.workload);
         }
-        if self.ycsb.is_empty() || self.workloads != ["ycsb-c"] {
-            for name in &self.workloads {
-                workloads.push(workload::find(name)?);
-            }
+        for name in &self.workloads {
+            workloads.push(workload::find(name)?);
         }
         let values = self.values.unwrap_or(Sizes::Fixed(value_len.unwrap_or(VALUE)));
-        let source = self.source(entries, values)?;
+        let source = self.source(entries, values, dir)?;
         let corpus = source.open()?;
         if matches!(source, Source::File { .. })
             && let Some(workload) = workloads.iter().find(|workload| workload.inserts())
@@ -198,7 +249,7 @@ impl Options {
         Ok(vec![self.part(&corpus, source, workloads, pace)?])
     }
 
-    fn part(
+    pub(super) fn part(
         &self,
         corpus: &Corpus,
         source: Source,
@@ -259,9 +310,13 @@ impl Options {
         Ok(PartPlan { part, aged: self.aged, cold: self.cold, sabotage: self.sabotage.clone() })
     }
 
-    fn source(&self, entries: Option<u64>, values: Sizes) -> Result<Source> {
+    fn source(&self, entries: Option<u64>, values: Sizes, dir: &Path) -> Result<Source> {
         if let Some(path) = &self.from {
-            return Ok(Source::File { path: absolute(path)?, table: self.table.clone(), seed: self.seed });
+            return Ok(Source::File {
+                path: database_of(path, dir)?,
+                table: self.table.clone(),
+                seed: self.seed,
+            });
         }
         for (what, sizes, least) in [("--keys", self.keys, KEY_LEAST), ("--values", values, VALUE_LEAST)] {
             if let Sizes::Fixed(size) | Sizes::Uniform(size, _) = sizes
@@ -286,10 +341,6 @@ impl Options {
         }
         Ok(crate::sizes::bytes(text)?)
     }
-}
-
-fn absolute(path: &Path) -> Result<PathBuf> {
-    Ok(path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))?)
 }
 
 /// What the check of one value takes, in nanoseconds.

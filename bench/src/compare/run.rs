@@ -3,8 +3,9 @@
 
 use super::estimate::{Estimate, durability};
 use crate::cell::{self, Child, Died, Interrupt, Outcome, Spec, Start};
+use crate::limits::Limits;
 use crate::memory::{Group, remove_leftovers};
-use crate::report::{Cell, Environment, Part, Report, VERSION, page};
+use crate::report::{Article, Cell, Environment, Part, Report, VERSION, page};
 use crate::workload::{Work, Workload};
 use crate::{Result, Sabotage, Setup};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -92,6 +93,8 @@ impl Runner {
             environment: Environment::here(dir.path()),
             command: std::env::args().collect(),
             complete: false,
+            limits: None,
+            article: None,
             parts: Vec::new(),
             cells: Vec::new(),
         };
@@ -101,6 +104,12 @@ impl Runner {
     /// Where stores lie.
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Keeps what else belongs to the report.
+    pub fn add(&mut self, limits: Option<Limits>, article: Option<Article>) {
+        self.report.limits = limits.or(self.report.limits.take());
+        self.report.article = article.or(self.report.article.take());
     }
 
     /// Runs a part; `false` if the user ended it.

@@ -4,11 +4,13 @@
 //! compared by their digests. That costs the same on every side.
 #![forbid(unsafe_code)]
 
+mod import;
 mod made;
 mod order;
 mod sample;
 mod sizes;
 
+pub use import::database_of;
 pub use made::{KEY_LEAST, Made, VALUE_LEAST};
 pub use order::Shuffle;
 pub use sample::Sample;

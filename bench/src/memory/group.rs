@@ -12,8 +12,10 @@ use std::thread;
 use std::time::Duration;
 
 /// How often the end of a group is waited for before giving up, and how long each time.
-const WAITS: u32 = 500;
+const WAITS: u32 = if cfg!(test) { 5 } else { 500 };
 const WAIT: Duration = Duration::from_millis(10);
+/// Bytes of the greatest piece of memory that is commonly charged at once.
+const HUGE: u64 = 2 << 20;
 /// Groups within groups are removed to that depth.
 const DEPTH: u32 = 8;
 
@@ -37,8 +39,9 @@ pub struct Group {
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Events {
     /// Times that memory was asked for when the limit had been reached: the kernel then takes back page cache, and if
-    /// there is none, kills.
-    pub limit_hits: u64,
+    /// there is none, kills. `None`: the limit was reached, but the kernel did not count (recent ones with version 1,
+    /// if they count swap too).
+    pub limit_hits: Option<u64>,
     /// Processes killed. `None`: the kernel does not count them (version 1 before Linux 4.13).
     pub oom_kills: Option<u64>,
 }
@@ -159,17 +162,27 @@ impl Group {
     pub fn events(&self) -> io::Result<Events> {
         match self.version {
             Version::V1 => {
-                let hits =
+                let alone =
                     stat::number(&self.read("memory.failcnt")?).ok_or_else(|| odd("memory.failcnt"))?;
+                // Where swap is counted, the limit of both together is met first, and memory's own never.
+                let both = self.read("memory.memsw.failcnt").ok().and_then(|text| stat::number(&text));
                 let oom_kills = stat::field(&self.read("memory.oom_control")?, "oom_kill");
-                Ok(Events { limit_hits: hits, oom_kills })
+                let hits = alone.saturating_add(both.unwrap_or(0));
+                let uncounted = hits == 0 && (oom_kills.is_some_and(|kills| kills > 0) || self.was_full()?);
+                Ok(Events { limit_hits: (!uncounted).then_some(hits), oom_kills })
             }
             Version::V2 => {
                 let text = self.read("memory.events")?;
                 let limit_hits = stat::field(&text, "max").ok_or_else(|| odd("memory.events"))?;
-                Ok(Events { limit_hits, oom_kills: stat::field(&text, "oom_kill") })
+                Ok(Events { limit_hits: Some(limit_hits), oom_kills: stat::field(&text, "oom_kill") })
             }
         }
+    }
+
+    /// Whether the group ever held so much that one huge page more would have passed the limit.
+    fn was_full(&self) -> io::Result<bool> {
+        let limit = self.limit()?;
+        Ok(limit.zip(self.peak()?).is_some_and(|(limit, peak)| peak.saturating_add(HUGE) > limit))
     }
 
     /// What the group holds now, by kind.

@@ -51,5 +51,6 @@ pub fn limit_here() -> Option<u64> {
 pub fn killed_for_memory(status: ExitStatus, group: &Group) -> bool {
     // A shell or another wrapper turns the signal into an exit status of 128 + 9.
     let killed = status.signal() == Some(9) || status.code() == Some(137);
-    killed && group.events().is_ok_and(|events| events.oom_kills.unwrap_or(events.limit_hits) > 0)
+    let counted = |events: Events| events.oom_kills.or(events.limit_hits).is_none_or(|count| count > 0);
+    killed && group.events().is_ok_and(counted)
 }

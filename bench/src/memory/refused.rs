@@ -65,7 +65,12 @@ impl Refused {
 
     /// No group on the way up would take the new one. `tries` says what each answered.
     pub(super) fn nowhere(version: Version, bytes: u64, tries: &[(String, io::ErrorKind)]) -> Self {
-        let why = tries.iter().map(|(what, _)| what.as_str()).collect::<Vec<_>>().join("; ");
+        // The same answer all the way up is said once.
+        let same = tries.windows(2).all(|pair| pair[0].1 == pair[1].1);
+        let why = match tries {
+            [(first, _), _, ..] if same => format!("{first} (nor in any group above it)"),
+            _ => tries.iter().map(|(what, _)| what.as_str()).collect::<Vec<_>>().join("; "),
+        };
         let any = |kind| tries.iter().any(|&(_, found)| found == kind);
         let scope = format!("-p MemoryMax={bytes} -p MemorySwapMax=0 bifold-bench …");
         let advice = if any(io::ErrorKind::PermissionDenied) {

@@ -243,13 +243,22 @@ fn figures() {
     let text = "cache 25444352\nrss 1716224\nrss_huge 0\nshmem 0\nmapped_file 28672\n\
                 hierarchical_memory_limit 1073741824\ntotal_cache 25444353\ntotal_rss 1716225\n";
     put(&machine_1, &group, "memory.stat", text);
-    assert_eq!(group.events().unwrap(), Events { limit_hits: 371, oom_kills: Some(2) });
+    assert_eq!(group.events().unwrap(), Events { limit_hits: Some(371), oom_kills: Some(2) });
     assert_eq!(group.peak().unwrap(), Some(GIB));
     let held =
         Held { total: 30_318_592, anonymous: 1_716_225, page_cache: 25_444_353, kernel: Some(3_158_016) };
     assert_eq!(group.held().unwrap(), held);
+    put(&machine_1, &group, "memory.memsw.failcnt", "29\n");
     put(&machine_1, &group, "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\n");
+    assert_eq!(group.events().unwrap().limit_hits, Some(400));
     assert_eq!(group.events().unwrap().oom_kills, None);
+    // A recent kernel: the limit was reached, but neither counter of failures moved.
+    for name in ["memory.failcnt", "memory.memsw.failcnt"] {
+        put(&machine_1, &group, name, "0\n");
+    }
+    assert_eq!(group.events().unwrap().limit_hits, None);
+    put(&machine_1, &group, "memory.max_usage_in_bytes", "104857600\n");
+    assert_eq!(group.events().unwrap().limit_hits, Some(0));
     put(&machine_1, &group, "memory.stat", "cache x\n");
     assert_eq!(group.held().unwrap_err().kind(), std::io::ErrorKind::InvalidData);
 
@@ -271,7 +280,7 @@ fn figures() {
         "anon 401408\nfile 65011712\nkernel 1130496\nkernel_stack 16384\n",
     );
     assert_eq!(group.peak().unwrap(), Some(64 << 20));
-    assert_eq!(group.events().unwrap(), Events { limit_hits: 1743, oom_kills: Some(1) });
+    assert_eq!(group.events().unwrap(), Events { limit_hits: Some(1743), oom_kills: Some(1) });
     let held =
         Held { total: 66_846_720, anonymous: 401_408, page_cache: 65_011_712, kernel: Some(1_130_496) };
     assert_eq!(group.held().unwrap(), held);

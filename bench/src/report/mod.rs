@@ -1,16 +1,20 @@
 //! What a comparison came to: kept as JSON, and shown as a table, a page, and words.
 #![forbid(unsafe_code)]
 
+mod article;
 mod environment;
 mod figures;
 mod page;
+mod shares;
 mod summary;
 mod table;
 mod verdict;
 
+pub use article::{Article, Written, article};
 pub use environment::Environment;
 pub use figures::{Figure, Unit, latency_of, ops_of};
 pub use page::page;
+pub use shares::share;
 pub use summary::{Row, Summary, Value, median};
 pub use table::table;
 pub(crate) use table::{bytes, nanos, short};
@@ -18,6 +22,7 @@ pub use verdict::verdict;
 
 use crate::cell::{Died, Outcome, Source};
 use crate::drive::Pace;
+use crate::limits::Limits;
 use crate::workload::Workload;
 use crate::{Result, Setup};
 use serde::{Deserialize, Serialize};
@@ -87,6 +92,10 @@ pub struct Report {
     pub command: Vec<String>,
     /// Whether it was cut short.
     pub complete: bool,
+    /// What the machine can do at all, if that was measured too.
+    pub limits: Option<Limits>,
+    /// What writing costs, of the preset `article`.
+    pub article: Option<Article>,
     /// What was compared.
     pub parts: Vec<Part>,
     /// All cells that were done.

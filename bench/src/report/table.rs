@@ -1,8 +1,9 @@
 //! Reports as tables for a terminal.
 #![forbid(unsafe_code)]
 
-use super::{Report, Row, Summary, Value};
+use super::{Report, Row, Summary, Value, share};
 use crate::cell::Outcome;
+use crate::limits::Limits;
 use crate::usage::Transfers;
 use std::fmt::Write;
 
@@ -18,7 +19,7 @@ pub fn table(report: &Report) -> String {
             part = Some(&raw const *summary.part);
             heading(&mut text, &summary);
         }
-        one(&mut text, &summary);
+        one(&mut text, &summary, report.limits.as_ref());
     }
     if !report.complete {
         let _ = writeln!(text, "\nThis run was cut short: what is not here was not measured.");
@@ -39,7 +40,7 @@ fn heading(text: &mut String, summary: &Summary<'_>) {
     );
 }
 
-fn one(text: &mut String, summary: &Summary<'_>) {
+fn one(text: &mut String, summary: &Summary<'_>, limits: Option<&Limits>) {
     let _ = writeln!(text, "\n{}: {}", summary.workload, summary.about);
     let _ = writeln!(
         text,
@@ -62,6 +63,15 @@ fn one(text: &mut String, summary: &Summary<'_>) {
     );
     for row in &summary.rows {
         let _ = writeln!(text, "{}", line(row, summary.part.data_bytes));
+    }
+    let limits = limits.filter(|_| summary.rows.iter().any(|row| row.rate.is_some()));
+    let shares = summary.rows.iter().filter_map(|row| {
+        let (share, of) = share(row, summary.part, summary.workload, limits?)?;
+        Some(format!("{} {:.0} % of {of}", row.side, share * 100.0))
+    });
+    let shares: Vec<String> = shares.collect();
+    if !shares.is_empty() {
+        let _ = writeln!(text, "of this machine's limits: {}", shares.join(", "));
     }
 }
 

@@ -30,21 +30,27 @@ struct Counter {
     files: Vec<File>,
 }
 
+/// The tracepoint's number. `read` reads its file below a mount point of tracefs.
+fn number(read: impl Fn(&str) -> io::Result<String>) -> Result<u64, String> {
+    let mut why = None;
+    for dir in TRACEFS {
+        match read(dir) {
+            Ok(text) => return text.trim().parse().map_err(|_| format!("{dir}/{POINT} is not a number")),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            // That it is not permitted says more than that it is not at the other place.
+            Err(e) => why = why.or(Some(format!("{dir}/{POINT}: {e}"))),
+        }
+    }
+    let missing = || {
+        let mount = format!("mount -t tracefs none {}", TRACEFS[0]);
+        format!("tracefs is not mounted, or the kernel has no {POINT} (as root: {mount})")
+    };
+    Err(why.unwrap_or_else(missing))
+}
+
 impl Counter {
     fn start() -> Result<Self, String> {
-        let id = TRACEFS.iter().map(|dir| fs::read_to_string(format!("{dir}/{POINT}")));
-        let id = id.reduce(|first, second| if first.is_ok() { first } else { second });
-        let id: u64 = match id {
-            Some(Ok(text)) => text.trim().parse().map_err(|_| format!("{POINT} is not a number"))?,
-            Some(Err(e)) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(format!(
-                    "tracefs is not mounted or the kernel has no {POINT} (as root: mount -t tracefs none {})",
-                    TRACEFS[0]
-                ));
-            }
-            Some(Err(e)) => return Err(format!("{}/{POINT}: {e}", TRACEFS[0])),
-            None => return Err("no tracefs".into()),
-        };
+        let id = number(|dir| fs::read_to_string(format!("{dir}/{POINT}")))?;
         let threads = fs::read_dir("/proc/self/task").map_err(|e| format!("/proc/self/task: {e}"))?;
         let mut files = Vec::new();
         for thread in threads {
@@ -75,8 +81,8 @@ impl Counter {
 /// permitted (root, or `kernel.perf_event_paranoid` of at most 1 and a readable tracefs). To be called before
 /// threads are started: one that starts another during the call may see that one missed.
 ///
-/// Counting has a price at each call of this process, and a smaller one at those of others: throughput is better
-/// measured in a run that does not count. [`Usage::now`](super::Usage::now) itself makes about twenty calls.
+/// Counting has a price at each call of this process: 25 to 30 ns where a `pread` of a cached page takes 200 and
+/// `getppid` 80. [`Usage::now`](super::Usage::now) itself makes about twenty calls.
 ///
 /// # Errors
 /// Why only reads and writes are counted, in words.
@@ -91,4 +97,25 @@ pub fn count_system_calls() -> Result<(), &'static str> {
 pub(super) fn counted() -> Option<SystemCalls> {
     let count = COUNTER.get()?.as_ref().ok()?.read().ok()?;
     Some(SystemCalls { count, all: true })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tracepoint() {
+        let answer = |first: io::Result<&str>, second: io::Result<&str>| {
+            let answers = [first, second].map(|answer| answer.map(str::to_owned).map_err(|e| e.kind()));
+            number(|dir| answers[usize::from(dir == TRACEFS[1])].clone().map_err(io::Error::from))
+        };
+        let (missing, denied) = (io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied);
+        assert_eq!(answer(Ok("443\n"), Err(missing.into())), Ok(443));
+        assert_eq!(answer(Err(missing.into()), Ok("7")), Ok(7));
+        assert_eq!(answer(Err(denied.into()), Ok("7")), Ok(7));
+        assert!(answer(Ok("many"), Ok("7")).unwrap_err().contains("is not a number"));
+        assert!(answer(Err(missing.into()), Err(missing.into())).unwrap_err().contains("mount -t tracefs"));
+        let why = answer(Err(denied.into()), Err(missing.into())).unwrap_err();
+        assert!(why.starts_with("/sys/kernel/tracing/events") && why.contains("denied"), "{why}");
+    }
 }

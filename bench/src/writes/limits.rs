@@ -4,17 +4,13 @@
 use super::contest::{Contestant, Outcome};
 use super::workload::{Kind, Workload};
 use super::{Options, disk, drive};
+use crate::limits::file::incompressible;
+use crate::limits::sync::Overwrites;
 use crate::{Durability, Result, data};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::Instant;
-
-/// Bytes of the file that the durable loop writes round and round, as a log would.
-const RING: usize = 16 << 20;
-/// Bytes of one write in order.
-const PIECE: usize = 1 << 20;
 
 /// For unsynced work: the entries' bytes written in order, with one `fdatasync` at the end. For durable commits: a
 /// loop of one write into a file that has been written before, of the commit's entries rounded up to 512 bytes, and
@@ -30,12 +26,11 @@ impl<'o> Disk<'o> {
     }
 
     fn in_order(&self, outcome: &mut Outcome) -> Result<()> {
-        let bytes = data::bytes(self.options.entries).next_multiple_of(PIECE as u64);
-        let piece: Vec<u8> =
-            (0..PIECE as u64 / 8).flat_map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes()).collect();
+        let piece = incompressible();
+        let bytes = data::bytes(self.options.entries).next_multiple_of(piece.len() as u64);
         let start = Instant::now();
         let mut file = File::create(self.dir.join("order"))?;
-        for _ in 0..bytes / PIECE as u64 {
+        for _ in 0..bytes / piece.len() as u64 {
             file.write_all(&piece)?;
         }
         outcome.run = start.elapsed();
@@ -49,19 +44,10 @@ impl<'o> Disk<'o> {
     fn durable(&self, workload: &Workload, outcome: &mut Outcome) -> Result<()> {
         let commits = workload.threads;
         let record = (data::bytes(commits * workload.batch) as usize).next_multiple_of(512);
-        let buffer = vec![0xB1; record];
-        let path = self.dir.join("ring");
-        fs::write(&path, vec![0; RING])?;
-        let file = OpenOptions::new().write(true).open(&path)?;
-        file.sync_all()?;
+        let mut disk = Overwrites::new(&self.dir, record)?;
         let (start, time) = (Instant::now(), self.options.time(workload));
-        let mut offset = 0;
         while start.elapsed() < time {
-            let begun = Instant::now();
-            file.write_all_at(&buffer, offset as u64)?;
-            file.sync_data()?;
-            drive::record(&mut outcome.latency, begun.elapsed());
-            offset = if offset + 2 * record > RING { 0 } else { offset + record };
+            drive::record(&mut outcome.latency, disk.step()?);
             outcome.commits += commits;
         }
         outcome.run = start.elapsed();

@@ -1,0 +1,66 @@
+//! `bifold-bench compare` without a workload: a tour of under a minute, with an answer at its end.
+//!
+//! Two parts. The data set that comes with Bifold is small and real, and shows both sides in memory. Made data four
+//! times a memory limit show them beyond it, where the system permits such a limit.
+#![forbid(unsafe_code)]
+
+use super::options::Options;
+use super::run::PartPlan;
+use crate::Result;
+use crate::cell::Source;
+use crate::corpus::{Corpus, Made, Sizes, database_of};
+use crate::drive::{Pace, Until};
+use crate::memory::Group;
+use crate::workload::find;
+use std::path::Path;
+
+/// The data set that comes with Bifold.
+const CITIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/cities.tsv");
+/// The limit of memory.
+const MEMORY: u64 = 64 << 20;
+/// How many times that the made data are.
+const TIMES: u64 = 4;
+/// Threads on them: as many misses can be on their way.
+const THREADS: u64 = 4;
+/// Seconds of a warm-up and of a run.
+const SECONDS: (f64, f64) = (0.3, 0.6);
+
+/// The two parts. What the user has said otherwise (sides, rounds, memory, threads) holds for them, too.
+pub(super) fn parts(options: &Options, dir: &Path) -> Result<Vec<PartPlan>> {
+    let pace = Pace {
+        threads: options.threads.unwrap_or(1),
+        warmup: SECONDS.0,
+        until: Until::Seconds(SECONDS.1),
+        rate: None,
+        seed: options.seed,
+    };
+    let mut parts = Vec::new();
+    let cities = Path::new(CITIES);
+    if cities.exists() {
+        let source = Source::File { path: database_of(cities, dir)?, table: None, seed: options.seed };
+        let small = Options { memory: None, ..options.clone() };
+        let workloads = vec![find("get-txn")?, find("scan")?];
+        let mut plan = small.part(&source.open()?, source, workloads, pace)?;
+        plan.part.title = "cities of the world, in memory".into();
+        parts.push(plan);
+    } else {
+        eprintln!("{CITIES} is not there: the part on real data is left out");
+    }
+    let memory = options.memory.unwrap_or(MEMORY);
+    let group = Group::create(memory);
+    if let Err(refused) = &group {
+        eprintln!("{refused}\nThe part on data larger than memory is left out.");
+        return Ok(parts);
+    }
+    drop(group);
+    let one = Made { entries: 1, keys: Sizes::Fixed(16), values: Sizes::Fixed(100), seed: options.seed };
+    let source = Source::Made(Made { entries: memory * TIMES / one.bytes(), ..one });
+    let limited = Options { memory: Some(memory), ..options.clone() };
+    let pace = Pace { threads: options.threads.unwrap_or(THREADS), ..pace };
+    let workloads = vec![find("get-txn")?, find("ycsb-b")?];
+    let corpus: Corpus = source.open()?;
+    let mut plan = limited.part(&corpus, source, workloads, pace)?;
+    plan.part.title = format!("data {TIMES} times the memory, {} threads", pace.threads);
+    parts.push(plan);
+    Ok(parts)
+}
