@@ -9,6 +9,7 @@ pub mod cell;
 pub mod compare;
 pub mod corpus;
 pub mod data;
+pub mod diff;
 pub mod drive;
 pub mod limits;
 pub mod memory;

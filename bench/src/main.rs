@@ -5,7 +5,7 @@ use bifold_bench::data::{self, Seed, digest, expected};
 use bifold_bench::report::{self, Report};
 use bifold_bench::rounds::{self, Side};
 use bifold_bench::{
-    Order, Result, Setup, Store, bulk, cell, compare, for_each_store, limits, workload, writes,
+    Order, Result, Setup, Store, bulk, cell, compare, diff, for_each_store, limits, workload, writes,
 };
 use clap::{Args, Parser, Subcommand};
 use std::path::{Path, PathBuf};
@@ -46,6 +46,8 @@ enum Command {
         /// Where the page is written
         page: PathBuf,
     },
+    /// Say what is better and what is worse in a second report, and whether the rounds bear it out
+    Diff(diff::Options),
     /// List the workloads and the sides of this build
     List,
     /// Do one cell: what `compare` starts
@@ -102,6 +104,7 @@ fn run(command: Command) -> Result<bool> {
     match command {
         Command::Compare(options) => return compare::compare(&options),
         Command::Page { report, page } => std::fs::write(page, report::page(&Report::read(&report)?))?,
+        Command::Diff(options) => return diff::run(&options),
         Command::List => list(),
         Command::Child => return Ok(cell::child()),
         Command::Load { data, random, per_commit } => load(&data, random, per_commit)?,

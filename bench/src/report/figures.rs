@@ -5,10 +5,12 @@ use super::{bytes, nanos, short};
 use crate::cell::{Latency, Outcome};
 use crate::usage::Transfers;
 use crate::workload::Op;
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// What a figure counts, and so how it is written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Unit {
     /// Things, or a ratio.
     Number,
@@ -138,7 +140,12 @@ impl Figure {
 
 /// The latencies of `op`, if it was done.
 pub fn latency_of(outcome: &Outcome, op: Op) -> Option<&Latency> {
-    outcome.ops.iter().find(|done| done.op == op).map(|done| &done.latency).filter(|latency| latency.count > 0)
+    outcome
+        .ops
+        .iter()
+        .find(|done| done.op == op)
+        .map(|done| &done.latency)
+        .filter(|latency| latency.count > 0)
 }
 
 /// The kinds of operation in `outcomes`, the one that was done most often first.

@@ -4,7 +4,8 @@
 use super::{date, escape};
 use crate::cell::Source;
 use crate::drive::Until;
-use crate::report::{Part, Report, bytes};
+use crate::limits::Limits;
+use crate::report::{Part, Report, article, bytes, short};
 use std::fmt::Write;
 
 /// What holds for every report of this program.
@@ -137,9 +138,61 @@ pub(super) fn conditions(text: &mut String, part: &Part) {
     text.push_str("</dl>\n");
 }
 
+/// What a query and a write cost, if the report is of the preset `article`.
+pub(super) fn article_of(text: &mut String, report: &Report) {
+    let Some(said) = article(report) else { return };
+    let _ = write!(
+        text,
+        "<section aria-labelledby=\"article\">\n<h2 id=\"article\">What a query and a write cost</h2>\n\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"article\"><pre>{}</pre></div>\n</section>\n",
+        escape(said.trim_matches('\n'))
+    );
+}
+
+/// What the machine can do at all.
+fn limits_of(text: &mut String, limits: &Limits) {
+    text.push_str(
+        "<section aria-labelledby=\"limits\">\n<h2 id=\"limits\">What this machine can do at all</h2>\n\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"limits\"><table class=\"all\"><thead><tr>\
+         <th scope=\"col\">limit</th><th scope=\"col\">median</th><th scope=\"col\">least – most</th>\
+         <th scope=\"col\">unit</th><td></td></tr></thead><tbody>",
+    );
+    for figure in &limits.figures {
+        let _ = write!(
+            text,
+            "\n<tr><th scope=\"row\">{}</th><td>{}</td><td>{} – {}</td><td>{}</td><td class=\"note\">{}</td></tr>",
+            escape(&figure.name),
+            short(figure.median),
+            short(figure.least),
+            short(figure.most),
+            escape(&figure.unit),
+            escape(&figure.note)
+        );
+    }
+    for missing in &limits.missing {
+        let _ = write!(
+            text,
+            "\n<tr><th scope=\"row\">{}</th><td>–</td><td></td><td></td><td class=\"note\">{}</td></tr>",
+            escape(&missing.name),
+            escape(&missing.reason)
+        );
+    }
+    let _ = write!(
+        text,
+        "</tbody></table></div>\n<p>Several reads are kept under way by {}; {} s a figure.</p>\n</section>\n",
+        escape(&limits.engine),
+        limits.seconds
+    );
+}
+
 /// The environment, the options, and what is to be known about the figures.
 pub(super) fn appendix(text: &mut String, report: &Report) {
-    text.push_str("<section aria-labelledby=\"not\">\n<h2 id=\"not\">What these numbers do not show</h2>\n<ul>\n");
+    if let Some(limits) = &report.limits {
+        limits_of(text, limits);
+    }
+    text.push_str(
+        "<section aria-labelledby=\"not\">\n<h2 id=\"not\">What these numbers do not show</h2>\n<ul>\n",
+    );
     for line in NOT_SHOWN {
         let _ = writeln!(text, "<li>{line}</li>");
     }
@@ -148,7 +201,12 @@ pub(super) fn appendix(text: &mut String, report: &Report) {
     if !notes.is_empty() {
         text.push_str("<section aria-labelledby=\"notes\">\n<h2 id=\"notes\">Notes of the runs</h2>\n<ul>\n");
         for (note, times) in notes {
-            let _ = writeln!(text, "<li>{} <small>({times} of {} runs)</small></li>", escape(&note), report.cells.len());
+            let _ = writeln!(
+                text,
+                "<li>{} <small>({times} of {} runs)</small></li>",
+                escape(&note),
+                report.cells.len()
+            );
         }
         text.push_str("</ul>\n</section>\n");
     }
@@ -159,10 +217,12 @@ pub(super) fn appendix(text: &mut String, report: &Report) {
     let command: Vec<String> = report.command.iter().map(|word| quoted(word)).collect();
     let _ = write!(text, "<p>The command:</p>\n<pre>{}</pre>\n", escape(&command.join(" ")));
     for part in &report.parts {
-        let Ok(setup) = serde_json::to_string_pretty(&(&part.setup, &part.pace, &part.source)) else { continue };
-        let _ = write!(
+        let Ok(setup) = serde_json::to_string_pretty(&(&part.setup, &part.pace, &part.source)) else {
+            continue;
+        };
+        let _ = writeln!(
             text,
-            "<details><summary>All options: {}</summary><pre>{}</pre></details>\n",
+            "<details><summary>All options: {}</summary><pre>{}</pre></details>",
             escape(&part.title),
             escape(&setup)
         );
@@ -198,12 +258,10 @@ mod tests {
 
     #[test]
     fn words() {
-        assert_eq!(["1", "999", "1000", "1234567"].map(|n| thousands(n.parse().unwrap())), [
-            "1",
-            "999",
-            "1\u{202f}000",
-            "1\u{202f}234\u{202f}567"
-        ]);
+        assert_eq!(
+            ["1", "999", "1000", "1234567"].map(|n| thousands(n.parse().unwrap())),
+            ["1", "999", "1\u{202f}000", "1\u{202f}234\u{202f}567"]
+        );
         assert_eq!(["a-b", "", "a b", "it's"].map(quoted), ["a-b", "''", "'a b'", "'it'\\''s'"]);
     }
 }

@@ -11,6 +11,7 @@ mod svg;
 mod table;
 
 use super::{Part, Report, Row, Summary, Unit, Value, ops_of, short, verdict};
+use crate::limits::Limits;
 use html::{date, escape};
 use std::fmt::Write;
 
@@ -41,6 +42,13 @@ impl<'r> Sides<'r> {
     /// A patch of the side's colour.
     fn key(&self, side: &str) -> String {
         format!("<i class=\"k s{}\" aria-hidden=\"true\"></i>", self.index(side))
+    }
+
+    /// Which colour is which side, for the sides that have lines.
+    fn keys(&self, summary: &Summary<'_>) -> String {
+        let lines = summary.rows.iter().filter(|row| row.rate.is_some());
+        let keys = lines.map(|row| format!("<span>{}{}</span> ", self.key(row.side), escape(row.side)));
+        format!(" <span class=\"keys\">{}</span>", keys.collect::<String>())
     }
 }
 
@@ -107,11 +115,12 @@ pub fn page(report: &Report) -> String {
             (0..part.workloads.len()).filter_map(|w| Summary::of(report, index, w)).collect();
         part_of(&mut text, index, part, &summaries, &sides, number);
         for summary in &summaries {
-            workload(&mut text, number, summary, &sides);
+            workload(&mut text, number, summary, &sides, report.limits.as_ref());
             number += 1;
         }
         text.push_str("</section>\n");
     }
+    about::article_of(&mut text, report);
     about::appendix(&mut text, report);
     text.push_str("</main>\n</body>\n</html>\n");
     text
@@ -122,7 +131,9 @@ fn verdict_of(text: &mut String, report: &Report) {
     if said.is_empty() {
         return;
     }
-    text.push_str("<section class=\"verdict\" aria-labelledby=\"verdict\">\n<h2 id=\"verdict\">Verdict</h2>\n");
+    text.push_str(
+        "<section class=\"verdict\" aria-labelledby=\"verdict\">\n<h2 id=\"verdict\">Verdict</h2>\n",
+    );
     // What it comes to is the last of its lines; the ones before are what it comes from.
     let (points, whole): (Vec<_>, Vec<_>) = said.lines().partition(|line| line.starts_with("- "));
     for line in whole {
@@ -189,7 +200,13 @@ fn part_of(
     text.push_str("</tbody></table></div>\n");
 }
 
-fn workload(text: &mut String, number: usize, summary: &Summary<'_>, sides: &Sides<'_>) {
+fn workload(
+    text: &mut String,
+    number: usize,
+    summary: &Summary<'_>,
+    sides: &Sides<'_>,
+    limits: Option<&Limits>,
+) {
     let _ = write!(
         text,
         "<section class=\"workload\" aria-labelledby=\"w{number}\">\n<h3 id=\"w{number}\">{}</h3>\n<p>{}</p>\n",
@@ -211,26 +228,25 @@ fn workload(text: &mut String, number: usize, summary: &Summary<'_>, sides: &Sid
         return;
     }
     let ops = ops_of(summary.rows.iter().flat_map(|row| row.outcomes.values().copied()));
-    text.push_str("<div class=\"plots\">\n");
-    let mut figure = |caption: &str, plot: &str| {
-        let _ = writeln!(text, "<figure><figcaption>{}</figcaption>{plot}</figure>", escape(caption));
+    let mut figures = Vec::new();
+    let keys = sides.keys(summary);
+    let mut figure = |caption: &str, keys: &str, plot: &str| {
+        figures.push(format!("<figure><figcaption>{}{keys}</figcaption>{plot}</figure>\n", escape(caption)));
     };
     let bars = plots::rates(&format!("r{number}"), summary, sides);
-    figure("Operations a second: median, and from the slowest round to the fastest", &bars);
+    figure("Operations a second: median, and from the slowest round to the fastest", "", &bars);
     for (at, op) in ops.iter().take(CURVES).enumerate() {
         if let Some(plot) = plots::latencies(&format!("l{number}-{at}"), summary, sides, *op) {
-            figure(&format!("Latency of {}: what share took no longer", op.name()), &plot);
+            figure(&format!("Latency of {}: what share took no longer", op.name()), &keys, &plot);
         }
     }
     if let Some((plot, checkpoints)) = plots::over_time(&format!("t{number}"), summary, sides) {
         let strokes = if checkpoints { "; strokes below are checkpoints" } else { "" };
-        figure(&format!("Over the time of the round in the middle{strokes}"), &plot);
+        figure(&format!("Over the time of the round in the middle{strokes}"), &keys, &plot);
     }
-    text.push_str("</div>\n");
-    text.push_str(&table::figures(summary, sides, &ops));
+    // Two by two, where three in a row would leave one alone.
+    let even = if figures.len() == 4 { " even" } else { "" };
+    let _ = writeln!(text, "<div class=\"plots{even}\">\n{}</div>", figures.concat());
+    text.push_str(&table::figures(summary, sides, &ops, limits));
     text.push_str("\n</section>\n");
 }
-
-#[cfg(test)]
-#[path = "page_tests.rs"]
-mod tests;

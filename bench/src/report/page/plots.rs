@@ -16,7 +16,7 @@ const HEIGHT: f64 = 260.0;
 
 /// Bars of the rates, with the rounds' spread.
 pub(super) fn rates(id: &str, summary: &Summary<'_>, sides: &Sides<'_>) -> String {
-    const ROW: f64 = 40.0;
+    const ROW: f64 = 42.0;
     const WIDE: f64 = WIDTH - 8.0;
     let title = format!("{}: operations a second", summary.workload);
     let mut about = String::new();
@@ -71,7 +71,7 @@ fn curve(row: &Row<'_>, op: Op) -> Vec<(f64, f64)> {
     let mut points = Vec::new();
     for (quantile, _) in &first.curve {
         let of = |latency: &&crate::cell::Latency| {
-            let found = latency.curve.iter().find(|(other, _)| other == quantile);
+            let found = latency.curve.iter().find(|(other, _)| other.total_cmp(quantile).is_eq());
             found.map_or(f64::NAN, |(_, nanos)| *nanos as f64)
         };
         let Some(value) = Value::of(latencies.iter().map(of)) else { continue };
@@ -117,7 +117,8 @@ pub(super) fn latencies(id: &str, summary: &Summary<'_>, sides: &Sides<'_>, op: 
     let names = ["0", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %", "99.9999 %", "99.99999 %"];
     let decades = rarest.log10();
     let every = if decades > 5.5 { 2 } else { 1 };
-    let ticks = names.iter().enumerate().step_by(every).map(|(i, name)| (10f64.powi(i as i32), (*name).to_owned()));
+    let ticks =
+        names.iter().enumerate().step_by(every).map(|(i, name)| (10f64.powi(i as i32), (*name).to_owned()));
     let ticks: Vec<_> = ticks.filter(|(rare, _)| *rare <= rarest.max(10.0)).collect();
     plot.level("of the operations", &ticks);
     for (row, points) in curves {
@@ -136,10 +137,7 @@ fn middle<'r>(row: &Row<'r>) -> Option<&'r Outcome> {
 /// Operations a second in each whole step of an outcome, at its middle in seconds; neighbours are taken together where
 /// there are too many.
 fn steps(outcome: &Outcome) -> Vec<(f64, f64)> {
-    let step = outcome.step_ms as f64 / 1000.0;
-    if !(step > 0.0) {
-        return Vec::new();
-    }
+    let step = outcome.step_ms.max(1) as f64 / 1000.0;
     // The last is hardly ever whole.
     let whole = ((outcome.seconds / step + 1e-6) as usize).min(outcome.series.len());
     let together = whole.div_ceil(POINTS).max(1);

@@ -55,7 +55,7 @@ impl Scale {
         match self {
             Self::Linear { least, most } => {
                 let step = nice((most - least) / 5.0);
-                if !(step > 0.0) || !(most / step).is_finite() {
+                if step <= 0.0 || !(most / step).is_finite() {
                     return vec![least];
                 }
                 let first = (least / step).ceil();
@@ -152,12 +152,7 @@ impl Plot {
         for (tick, label) in ticks {
             let x = self.px(*tick);
             let _ = write!(lines, "M{x:.1} {bottom:.1}v4");
-            let _ = write!(
-                labels,
-                "<text x=\"{x:.1}\" y=\"{:.1}\">{}</text>",
-                bottom + 16.0,
-                escape(label)
-            );
+            let _ = write!(labels, "<text x=\"{x:.1}\" y=\"{:.1}\">{}</text>", bottom + 16.0, escape(label));
         }
         let _ = write!(
             self.text,
@@ -235,7 +230,8 @@ mod tests {
     fn values_lie_within_the_frame() {
         let log = Scale::decades(10.0, 1000.0);
         assert_eq!([10.0, 100.0, 1000.0, 0.0, 1e9].map(|v| log.place(v)), [0.0, 0.5, 1.0, 0.0, 1.0]);
-        let mut plot = Plot::new("x", "a < b", "c & d", 200.0, Scale::from_zero(1.0), Scale::from_zero(f64::NAN));
+        let mut plot =
+            Plot::new("x", "a < b", "c & d", 200.0, Scale::from_zero(1.0), Scale::from_zero(f64::NAN));
         plot.line(0, [(0.5, 0.5), (f64::NAN, 1.0)]);
         plot.strokes(1, 0, [0.1, 0.1001, 0.9]);
         let text = plot.end();

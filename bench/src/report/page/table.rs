@@ -4,7 +4,8 @@
 use super::html::escape;
 use super::{Sides, ended, shown};
 use crate::cell::Outcome;
-use crate::report::{Figure, Row, Summary, Unit, Value, latency_of, short};
+use crate::limits::Limits;
+use crate::report::{Figure, Row, Summary, Unit, Value, latency_of, share, short};
 use crate::workload::Op;
 use std::fmt::Write;
 
@@ -38,13 +39,20 @@ impl Table<'_, '_> {
         self.text.push_str("</tr>");
     }
 
-    fn figure(&mut self, figure: &Figure) {
-        self.row(figure.name, |row| Some(shown(figure.unit, row.value(figure.of)?.median)));
+    fn figures(&mut self, figures: &[Figure]) {
+        for figure in figures {
+            self.row(figure.name, |row| Some(shown(figure.unit, row.value(figure.of)?.median)));
+        }
     }
 }
 
 /// The table.
-pub(super) fn figures(summary: &Summary<'_>, sides: &Sides<'_>, ops: &[Op]) -> String {
+pub(super) fn figures(
+    summary: &Summary<'_>,
+    sides: &Sides<'_>,
+    ops: &[Op],
+    limits: Option<&Limits>,
+) -> String {
     let mut table = Table { text: String::new(), summary };
     let caption = format!("{}: medians of the rounds", summary.workload);
     let _ = write!(
@@ -60,15 +68,21 @@ pub(super) fn figures(summary: &Summary<'_>, sides: &Sides<'_>, ops: &[Op]) -> S
     }
     table.text.push_str("</tr></thead>");
     speed(&mut table);
+    if let Some(limits) = limits {
+        table.row("of a limit of this machine", |row| {
+            let (share, of) = share(row, summary.part, summary.workload, limits)?;
+            Some(format!("{:.0} % of {of}", share * 100.0))
+        });
+    }
     for op in ops {
         latency(&mut table, *op);
     }
     table.group("Cost of an operation");
-    Figure::COSTS.iter().for_each(|figure| table.figure(figure));
+    table.figures(&Figure::COSTS);
     table.group("Disk");
-    Figure::TRANSFERS.iter().for_each(|figure| table.figure(figure));
+    table.figures(&Figure::TRANSFERS);
     table.group("Space");
-    Figure::SIZES.iter().for_each(|figure| table.figure(figure));
+    table.figures(&Figure::SIZES);
     let data_bytes = summary.part.data_bytes.max(1) as f64;
     table.row("space amplification", |row| {
         Some(short(row.value(|outcome| outcome.file_bytes as f64 / data_bytes)?.median))
