@@ -180,6 +180,7 @@ fn one(
             durability: Durability::Unsynced,
             file_bytes_max: facts.file_bytes,
             populate: false,
+            read_ahead: false,
             sabotage: None,
         },
         group: group.as_ref().map(|group| group.path().to_owned()),
