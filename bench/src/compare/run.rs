@@ -36,7 +36,7 @@ pub struct PartPlan {
     pub aged: f64,
     /// Whether caches are emptied before each run.
     pub cold: bool,
-    /// A side that is broken on purpose, and how.
+    /// A side that is broken on purpose, but for its loads, and how.
     pub sabotage: Option<(String, Sabotage)>,
 }
 
@@ -229,7 +229,8 @@ impl Runner {
         let part = &plan.part;
         let group = part.memory.map(Group::create).transpose().map_err(|refused| refused.to_string())?;
         let loads = matches!(workload.work, Work::Load { .. });
-        let sabotage = plan.sabotage.as_ref().filter(|(name, _)| *name == side.name).map(|(_, how)| *how);
+        let sabotage =
+            plan.sabotage.as_ref().filter(|(name, _)| *name == side.name && !loads).map(|(_, how)| *how);
         let spec = Spec {
             side: side.name.clone(),
             dir: self.dir.path().join(dir),
