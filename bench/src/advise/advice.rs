@@ -281,7 +281,7 @@ impl Basis<'_> {
                 ));
             }
         }
-        changes.push("another pattern (--assume), or another number of threads (--threads)".into());
+        changes.push("another pattern (--assume, --trace), or another number of threads (--threads)".into());
         changes.push(
             "writing: only reads were measured; `bifold-bench compare --from` measures commits too".into(),
         );
