@@ -12,6 +12,7 @@ pub mod compare;
 pub mod corpus;
 pub mod crossover;
 pub mod data;
+pub mod diff;
 pub mod drive;
 pub mod limits;
 pub mod memory;

@@ -1,8 +1,10 @@
 //! `bifold-bench`: loads stores and measures them side by side.
 #![forbid(unsafe_code)]
 
-use bifold_bench::{Result, advise, cell, compare, crossover, limits, workload, writes};
+use bifold_bench::report::{self, Report};
+use bifold_bench::{Result, advise, cell, compare, crossover, diff, limits, workload, writes};
 use clap::{Parser, Subcommand};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -20,6 +22,15 @@ enum Command {
     Crossover(Box<crossover::Options>),
     /// Say which side to build with for a database that is there, after short runs on it, which only read
     Advise(Box<advise::Options>),
+    /// Make the page of a report that `compare` wrote with --json
+    Page {
+        /// The report
+        report: PathBuf,
+        /// Where the page is written
+        page: PathBuf,
+    },
+    /// Say what is better and what is worse in a second report, and whether the rounds bear it out
+    Diff(diff::Options),
     /// List the workloads and the sides of this build
     List,
     /// Do one cell: what `compare` starts
@@ -47,6 +58,8 @@ fn run(command: Command) -> Result<bool> {
         Command::Compare(options) => return compare::compare(&options),
         Command::Crossover(options) => return crossover::crossover(&options),
         Command::Advise(options) => return advise::advise(&options),
+        Command::Page { report, page } => std::fs::write(page, report::page(&Report::read(&report)?))?,
+        Command::Diff(options) => return diff::run(&options),
         Command::List => list(),
         Command::Child => return Ok(cell::child()),
         Command::Writes(options) => writes::run(&options)?,

@@ -65,11 +65,8 @@ pub(super) fn pattern(path: &Path, table: &str, entries: u64) -> Result<Pattern,
         scan: (length, length),
         ..Role::of(Op::Read)
     };
-    let shares: Vec<String> = role
-        .mix
-        .iter()
-        .map(|(op, share)| format!("{:.0} % {}", share * 100.0, op.name()))
-        .collect();
+    let shares: Vec<String> =
+        role.mix.iter().map(|(op, share)| format!("{:.0} % {}", share * 100.0, op.name())).collect();
     let spread = if distribution == Distribution::Zipfian { "Zipfian" } else { "uniform" };
     let about = format!("{}; {spread}, {} in a transaction", shares.join(", "), role.per_txn);
     let origin = format!(
@@ -117,7 +114,9 @@ impl Seen {
             T::Get { table, key, value_len } | T::Stream { table, key, value_len } => {
                 (table, if value_len.is_some() { Op::Read } else { Op::Missing }, Some(key))
             }
-            T::Contains { table, key, found } => (table, if *found { Op::Read } else { Op::Missing }, Some(key)),
+            T::Contains { table, key, found } => {
+                (table, if *found { Op::Read } else { Op::Missing }, Some(key))
+            }
             T::GetMany { table, count } => {
                 self.many += if openings.contains(table) { *count } else { 0 };
                 (table, Op::ReadMany, None)

@@ -3,6 +3,7 @@
 
 mod article;
 mod environment;
+mod figures;
 mod page;
 mod shares;
 mod summary;
@@ -11,10 +12,12 @@ mod verdict;
 
 pub use article::{Article, Written, article};
 pub use environment::Environment;
+pub use figures::{Figure, Unit, latency_of, ops_of};
 pub use page::page;
 pub use shares::share;
 pub use summary::{Row, Summary, Value, median};
 pub use table::table;
+pub(crate) use table::{bytes, nanos, short};
 pub use verdict::verdict;
 
 use crate::cell::{Died, Outcome, Source};

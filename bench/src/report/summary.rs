@@ -6,10 +6,11 @@
 
 use super::{Part, Report};
 use crate::cell::{Died, Outcome};
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// A figure over several rounds.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct Value {
     /// The median.
     pub median: f64,

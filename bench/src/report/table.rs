@@ -125,7 +125,7 @@ fn line(row: &Row<'_>, data_bytes: u64) -> String {
 }
 
 /// A count in few characters.
-pub(super) fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     match value.abs() {
         v if v >= 1e9 => format!("{:.2} G", value / 1e9),
         v if v >= 1e6 => format!("{:.2} M", value / 1e6),
@@ -139,7 +139,7 @@ pub(super) fn short(value: f64) -> String {
 }
 
 /// A time in nanoseconds, in few characters.
-pub(super) fn nanos(value: f64) -> String {
+pub(crate) fn nanos(value: f64) -> String {
     match value {
         v if v.is_nan() => "-".into(),
         v if v >= 1e9 => format!("{:.2} s", v / 1e9),
@@ -151,7 +151,7 @@ pub(super) fn nanos(value: f64) -> String {
 }
 
 /// A number of bytes, in few characters.
-pub(super) fn bytes(value: f64) -> String {
+pub(crate) fn bytes(value: f64) -> String {
     match value {
         v if v.is_nan() => "-".into(),
         v if v >= 1024.0 * 1024.0 * 1024.0 => format!("{:.1} GiB", v / (1024.0 * 1024.0 * 1024.0)),
