@@ -140,7 +140,6 @@ pub(super) fn run(
     Ok(measured)
 }
 
-#[expect(clippy::too_many_arguments, reason = "a run is where all of it meets")]
 fn one(
     facts: &Facts,
     pattern: &Pattern,
