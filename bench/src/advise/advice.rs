@@ -146,7 +146,7 @@ impl Basis<'_> {
 
     fn write_basis(&self, text: &mut String) {
         let facts = self.facts;
-        let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
+        let mib = |bytes: u64| bytes as f64 / 1_048_576.0;
         let _ = writeln!(
             text,
             "\nThe table {:?}: {} entries of {:.0}+{:.0} bytes, {:.1} MiB of pages of {} bytes ({:.1} MiB of branches), {} \
@@ -281,7 +281,7 @@ impl Basis<'_> {
                 ));
             }
         }
-        changes.push("another pattern (--assume), or another number of threads (--threads)".into());
+        changes.push("another pattern (--assume, --trace), or another number of threads (--threads)".into());
         changes.push(
             "writing: only reads were measured; `bifold-bench compare --from` measures commits too".into(),
         );
@@ -307,7 +307,7 @@ fn round(value: f64) -> String {
     match value {
         v if v >= 1e9 => format!("{:.1} billion", v / 1e9),
         v if v >= 1e6 => format!("{:.1} million", v / 1e6),
-        v => format!("{:.0}", v),
+        v => format!("{v:.0}"),
     }
 }
 

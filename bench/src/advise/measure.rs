@@ -4,11 +4,12 @@
 use super::facts::Facts;
 use super::options::Options;
 use super::pattern::Pattern;
+use crate::Result;
 use crate::cell::{self, Child, Died, Interrupt, Source, Spec, Start};
+use crate::compare::{Memory, setup_for};
 use crate::crossover::Figures;
 use crate::drive::{Pace, Until};
 use crate::memory::{Group, drop_files};
-use crate::{Durability, Result, Setup};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};
 
@@ -139,7 +140,6 @@ pub(super) fn run(
     Ok(measured)
 }
 
-#[expect(clippy::too_many_arguments, reason = "a run is where all of it meets")]
 fn one(
     facts: &Facts,
     pattern: &Pattern,
@@ -167,22 +167,17 @@ fn one(
         workload: pattern.workload.clone(),
         aged: 0.0,
         pace: Pace {
-            threads: threads(options),
+            threads: threads(pattern, options),
             warmup: plan.seconds * WARMUP,
             until: Until::Seconds(plan.seconds),
             rate: None,
             seed: options.seed.wrapping_add(repeat),
         },
-        setup: Setup {
-            cache_bytes: config.cache,
-            delta_bytes: 4 << 20,
-            transaction_bytes: 0,
-            durability: Durability::Unsynced,
-            file_bytes_max: facts.file_bytes,
-            populate: false,
-            read_ahead: false,
-            sabotage: None,
-        },
+        setup: setup_for(
+            facts.data_bytes,
+            &Memory { group: config.memory, cache: Some(config.cache), ..Memory::default() },
+        )
+        .0,
         group: group.as_ref().map(|group| group.path().to_owned()),
         start: Start::Warm,
         read_only: true,
@@ -196,9 +191,9 @@ fn one(
 }
 
 /// Threads that read.
-pub(super) fn threads(options: &Options) -> u64 {
+pub(super) fn threads(pattern: &Pattern, options: &Options) -> u64 {
     let here = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
-    options.threads.unwrap_or(here.min(8))
+    options.threads.or(pattern.threads).unwrap_or(here.min(8))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod facts;
 mod measure;
 mod options;
 mod pattern;
+mod recorded;
 
 pub use facts::{Facts, Unfit};
 pub use options::Options;
@@ -29,7 +30,10 @@ use advice::Basis;
 pub fn advise(options: &Options) -> Result<bool> {
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", options.database.display());
     let facts = Facts::of(&options.database, options.table.as_deref()).map_err(|unfit| named(&unfit))?;
-    let pattern = Pattern::assumed(options.assume);
+    let pattern = match &options.trace {
+        Some(trace) => Pattern::recorded(trace, &facts.table, facts.entries)?,
+        None => Pattern::assumed(options.assume),
+    };
     let (memory, memory_origin) = match options.memory {
         Some(memory) => (memory, "by --memory"),
         None => (available_memory(), "which this machine has available (--memory says otherwise)"),
@@ -61,7 +65,7 @@ pub fn advise(options: &Options) -> Result<bool> {
         memory,
         memory_origin,
         unbounded: refused.as_deref(),
-        threads: measure::threads(options),
+        threads: measure::threads(&pattern, options),
     };
     let died = measured.iter().flatten().filter_map(|run| run.as_ref().err());
     let failed: Vec<&Died> =

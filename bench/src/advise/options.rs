@@ -19,7 +19,10 @@ pub struct Options {
     /// How the table is read
     #[arg(long, value_enum, default_value_t = Assume::Uniform)]
     pub assume: Assume,
-    /// Threads that read; as many as there are processors, up to 8, by default
+    /// A trace of your program (`Builder::record_trace`), which says how the table is read
+    #[arg(long, value_name = "FILE", conflicts_with = "assume")]
+    pub trace: Option<PathBuf>,
+    /// Threads that read; those of the trace, or as many as there are processors, up to 8, by default
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub threads: Option<u64>,
     /// How long it may take, as 60s or 5m

@@ -4,7 +4,9 @@
 //! it comes from.
 #![forbid(unsafe_code)]
 
+use super::recorded;
 use crate::workload::{Distribution, Op, Role, Work, Workload};
+use std::path::Path;
 
 /// A pattern that is assumed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -24,9 +26,19 @@ pub struct Pattern {
     pub workload: Workload,
     /// Where that is known from, in words.
     pub origin: String,
+    /// Threads that read, if that is known.
+    pub threads: Option<u64>,
 }
 
 impl Pattern {
+    /// What a trace says of `table`, which has so many `entries`.
+    ///
+    /// # Errors
+    /// Those of reading the trace; if it has no reads of the table. In words.
+    pub fn recorded(trace: &Path, table: &str, entries: u64) -> Result<Self, String> {
+        recorded::pattern(trace, table, entries)
+    }
+
     /// An assumed one.
     pub fn assumed(assume: Assume) -> Self {
         let (name, about, role) = match assume {
@@ -45,7 +57,7 @@ impl Pattern {
             ),
         };
         let workload = Workload { name: name.into(), about: about.into(), work: Work::Run(vec![role]) };
-        Self { workload, origin: "assumed: --assume says otherwise".into() }
+        Self { workload, origin: "assumed: --assume says otherwise".into(), threads: None }
     }
 }
 
