@@ -10,7 +10,7 @@ use crate::workload::Op;
 use std::fmt::Write;
 
 /// The most points of a line over time: what is more is too fine to be seen, and makes the page large.
-const POINTS: usize = 80;
+const POINTS: usize = 60;
 /// The height of a plot with two axes.
 const HEIGHT: f64 = 260.0;
 
