@@ -1,20 +1,23 @@
-//! Bifold's benchmarks: its two backends, and other stores behind features, side by side.
+//! Bifold's benchmarks: its two backends, a plain `pread` beneath the same engine, and other stores behind features,
+//! side by side.
 //!
 //! [`Store`] is what every store can do, and [`data`] is what they all hold. The program `bifold-bench` measures at
 //! the sizes that `docs/benchmarks.md` speaks of; the criterion benchmarks in `benches/` are small, for a change's
 //! before and after.
 
+pub mod advise;
 pub mod bulk;
 pub mod cell;
 pub mod compare;
 pub mod corpus;
+pub mod crossover;
 pub mod data;
 pub mod diff;
 pub mod drive;
 pub mod limits;
 pub mod memory;
+pub mod pread_source;
 pub mod report;
-pub mod rounds;
 pub mod sizes;
 pub mod small;
 pub mod store;
@@ -43,6 +46,10 @@ macro_rules! for_each_store {
         }
         {
             type $store = $crate::stores::bifold::Pool;
+            $body;
+        }
+        {
+            type $store = $crate::stores::pread::Pread;
             $body;
         }
         #[cfg(feature = "lmdb")]

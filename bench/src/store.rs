@@ -22,6 +22,9 @@ pub struct Setup {
     pub file_bytes_max: u64,
     /// Whether the data fit in memory and are to be brought there at opening, where the store can.
     pub populate: bool,
+    /// Whether the kernel may read ahead in a mapped file, for stores that let it by default: of use to scans, and to data
+    /// that fit in memory, and ruin to random reads of others.
+    pub read_ahead: bool,
     /// How it is broken on purpose, with the feature `testing`.
     pub sabotage: Option<Sabotage>,
 }
@@ -49,6 +52,7 @@ impl Setup {
             durability: Durability::Synced,
             file_bytes_max: bytes * 8 + (1 << 30),
             populate: true,
+            read_ahead: true,
             sabotage: None,
         }
     }
@@ -109,6 +113,15 @@ pub trait Store: Sized + Sync {
     /// # Errors
     /// Whatever the store says; so everywhere.
     fn open(dir: &Path, setup: &Setup) -> Result<Self>;
+
+    /// Opens the user's own `file` for reading its `table`, and changes nothing.
+    ///
+    /// # Errors
+    /// If the store knows no such files; and see [`open`](Self::open).
+    fn open_read_only(file: &Path, table: &str, setup: &Setup) -> Result<Self> {
+        let _ = (table, setup);
+        Err(format!("{} cannot read {}", Self::NAME, file.display()).into())
+    }
 
     /// Puts entries in one transaction, and commits it as `open` was told. Keys must differ. A store that has another
     /// way in for entries in order may take that, which need not be one transaction.

@@ -105,7 +105,7 @@ fn what_is_wrong_is_said_and_leaves_nothing() {
     for (args, wanted) in [
         (&["--workloads", "ycsb-z"][..], "no workload is called ycsb-z"),
         (&["--sides", "oracle"], "has no side oracle"),
-        (&["--baseline", "pread"], "pread"),
+        (&["--sides", "mmap", "--baseline", "pread"], "is none of the sides"),
         (&["--values", "4"], "at least 8 bytes"),
         (&["--data", "4x"], "goes with --memory"),
         (&["--data", "900TiB"], "on disk"),
@@ -113,16 +113,11 @@ fn what_is_wrong_is_said_and_leaves_nothing() {
         (&["--ycsb", "none"], "none"),
         (&["--entries", "1000", "--workloads", "load-sorted", "--rate", "5"], "no --rate"),
     ] {
-        let output = bench(dir.path(), &[&["compare", "--sides", "mmap"][..], args].concat());
+        let output = bench(dir.path(), &[&["compare"][..], args].concat());
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        if args == ["--sides", "oracle"] {
-            continue;
-        }
         assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
         assert!(error.contains(wanted), "{args:?}: {error}");
     }
-    let output = bench(dir.path(), &["compare", "--sides", "oracle"]);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("has no side oracle"));
     leaves_nothing(dir.path());
 }
 
@@ -172,4 +167,93 @@ fn ycsb_files_files_of_the_user_and_open_loops_run() {
         // No more than were due; the machine may be slow.
         assert!(cell.result.as_ref().unwrap().operations <= 202, "{cell:?}");
     }
+}
+
+/// Whether memory groups can be made here; says so if not.
+fn has_groups() -> bool {
+    match bifold_bench::memory::Group::create(64 << 20) {
+        Ok(_) => true,
+        Err(refused) => {
+            println!("skipped: {refused}");
+            false
+        }
+    }
+}
+
+#[test]
+fn memory_bounds_a_side_and_one_that_takes_more_is_killed_and_told() {
+    if !has_groups() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let args = [
+        "--memory",
+        "32MiB",
+        "--data",
+        "3x",
+        "--operations",
+        "20000",
+        "--workloads",
+        "get",
+        "--threads",
+        "4",
+    ];
+    let (output, report) = compare(dir.path(), &args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    for cell in &report.cells {
+        let outcome = cell.result.as_ref().unwrap();
+        let read = outcome.usage.io.unwrap().read_from_disk;
+        assert!(read > 5_000 * 4096, "{}: the data are three times its memory: {read}", cell.side);
+    }
+    let (output, report) =
+        compare(dir.path(), &[&args[..], &["--cache", "512MiB", "--sides", "pool"]].concat());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(report.cells.iter().all(|cell| cell.result == Err(Died::ForMemory)), "{text}");
+    assert!(output.status.success() && text.contains("out of memory"), "a result as any other: {text}");
+    leaves_nothing(dir.path());
+}
+
+#[test]
+fn ctrl_c_keeps_what_is_done_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let grouped = has_groups();
+    let mut args = vec![
+        "compare",
+        "--json",
+        "report.json",
+        "--html",
+        "page.html",
+        "--entries",
+        "20000",
+        "--rounds",
+        "50",
+    ];
+    args.extend(["--duration", "0.2", "--warmup", "0", "--workloads", "get,commit-1"]);
+    if grouped {
+        args.extend(["--memory", "32MiB"]);
+    }
+    let mut child = Command::new(env!("CARGO_BIN_EXE_bifold-bench"))
+        .args(&args)
+        .current_dir(dir.path())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let path = dir.path().join("report.json");
+    while Report::read(&path).map_or(0, |report| report.cells.len()) < 3 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("cut short"), "{text}");
+    let report = Report::read(&path).unwrap();
+    assert!(!report.complete && report.cells.len() >= 3);
+    assert!(std::fs::read_to_string(dir.path().join("page.html")).unwrap().contains('<'));
+    leaves_nothing(dir.path());
+    let left = bifold_bench::memory::remove_leftovers();
+    assert!(left.is_empty(), "{left:?}");
 }

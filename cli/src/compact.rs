@@ -9,7 +9,6 @@ use crate::output::{Output, many};
 use bifold::{CompactReport, Db, PageSource};
 use indicatif::{BinaryBytes, HumanCount};
 use serde_json::json;
-use std::io::ErrorKind;
 use std::path::Path;
 
 pub(crate) fn run<S: PageSource>(args: &Compact, context: &Context<S>, out: &mut Output) -> Result<Status> {
@@ -45,16 +44,7 @@ pub(crate) fn run<S: PageSource>(args: &Compact, context: &Context<S>, out: &mut
 fn copy<S: PageSource>(args: &Compact, new: &Path, context: &Context<S>) -> Result<CompactReport> {
     let db = context.open(&args.db)?;
     let options = context.builder().page_size(db.page_size());
-    // What else goes wrong may lie in the database that is read.
-    db.compact_into_with(new, &options).map_err(|error| match &error {
-        bifold::Error::DiskFull { .. } => Error::Create(new.into(), error),
-        bifold::Error::Io { source, .. }
-            if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) =>
-        {
-            Error::Create(new.into(), error)
-        }
-        _ => error.into(),
-    })
+    db.compact_into_with(new, &options).map_err(|error| Error::copying_to(new, error))
 }
 
 fn in_place<S: PageSource>(args: &Compact, context: &Context<S>) -> Result<CompactReport> {

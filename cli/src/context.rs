@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Result};
-use bifold::{Builder, Db, PageSource};
+use bifold::{Builder, Db, PageSource, WriteTxn};
 use std::path::Path;
 
 /// How the database is opened, and how the result is shown.
@@ -21,5 +21,23 @@ impl<S: PageSource> Context<S> {
     /// Opens the database at `path` for reading only.
     pub(crate) fn open(&self, path: &Path) -> Result<Db<S>> {
         self.builder().read_only().open(path).map_err(|error| Error::Open(path.into(), error))
+    }
+
+    /// Does `change` to the database at `path` and commits it; nothing if it fails. The database must be there, unless
+    /// it may be created.
+    pub(crate) fn change<R>(
+        &self,
+        path: &Path,
+        create: bool,
+        change: impl FnOnce(&WriteTxn<'_, S>) -> Result<R>,
+    ) -> Result<R> {
+        let failed = if create { Error::Create } else { Error::Open };
+        let db: Db<S> =
+            self.builder().create(create).open(path).map_err(|error| failed(path.into(), error))?;
+        let txn = db.write()?;
+        let result = change(&txn)?;
+        txn.commit()?;
+        db.close().map_err(|error| Error::Close(path.into(), error))?;
+        Ok(result)
     }
 }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 pub(crate) enum Status {
     /// Exit code 0.
     Good,
-    /// Exit code 1: the key is not there, or the file has faults.
+    /// Exit code 1: the key is not there, there is nothing to remove, or the file has faults.
     Bad,
 }
 
@@ -32,7 +32,7 @@ pub(crate) enum Error {
     Usage(String),
     /// The database cannot be opened.
     Open(PathBuf, bifold::Error),
-    /// A new database cannot be made.
+    /// A database that need not be there cannot be made, or not be opened.
     Create(PathBuf, bifold::Error),
     /// What was loaded is committed, but the database could not be closed.
     Close(PathBuf, bifold::Error),
@@ -53,6 +53,8 @@ pub(crate) enum Error {
     Temporary(PathBuf, io::Error),
     /// The output cannot be written.
     Write(io::Error),
+    /// A file that is not the output cannot be written.
+    WriteFile(PathBuf, io::Error),
     /// Nobody reads the output any more. Not an error, but an end.
     ClosedPipe,
 }
@@ -64,6 +66,24 @@ impl Error {
     /// Says on standard error what went wrong. That this cannot be written is nothing to be said anywhere.
     pub(crate) fn report(&self) {
         let _ = writeln!(io::stderr(), "bifold: {self}");
+    }
+
+    /// What it means that a database could not be copied to `new`.
+    pub(crate) fn copying_to(new: &Path, error: bifold::Error) -> Self {
+        use io::ErrorKind::{AlreadyExists, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+        match &error {
+            bifold::Error::DiskFull { .. } => Self::Create(new.into(), error),
+            bifold::Error::Io { source, .. }
+                if matches!(
+                    source.kind(),
+                    AlreadyExists | NotADirectory | NotFound | PermissionDenied | ReadOnlyFilesystem
+                ) =>
+            {
+                Self::Create(new.into(), error)
+            }
+            // What else goes wrong may lie in the database that is read.
+            _ => error.into(),
+        }
     }
 }
 
@@ -101,6 +121,9 @@ impl fmt::Display for Error {
             Self::Read(input, error) => write!(f, "{input}: {error}"),
             Self::Line { input, line, what } => write!(f, "{input}: line {line}: {what}; nothing was loaded"),
             Self::Temporary(dir, error) => write_temporary(f, dir, error),
+            Self::WriteFile(path, error) => {
+                write!(f, "{}: {error}", shown(path.as_os_str().as_encoded_bytes()))
+            }
             Self::Write(error) => write!(f, "cannot write the output: {error}"),
             Self::ClosedPipe => f.write_str("nobody reads the output"),
         }
@@ -128,6 +151,16 @@ fn write_create(f: &mut fmt::Formatter<'_>, path: &Path, error: &bifold::Error) 
         }
         bifold::Error::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
             write!(f, "{path}: something of that name is there already")
+        }
+        bifold::Error::Io { source, .. }
+            if matches!(
+                source.kind(),
+                io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::ReadOnlyFilesystem
+            ) =>
+        {
+            write!(f, "{path}: {source}")
         }
         error => write!(f, "{path}: {error}"),
     }

@@ -5,7 +5,8 @@ use crate::args::{self, Get};
 use crate::context::Context;
 use crate::error::{Error, Result, Status};
 use crate::escape::shown;
-use crate::output::{Output, bytes_json};
+use crate::json_lines::bytes_json;
+use crate::output::Output;
 use bifold::PageSource;
 use serde_json::json;
 use std::io::{self, Read, Write};
@@ -33,7 +34,8 @@ pub(crate) fn run<S: PageSource>(args: &Get, context: &Context<S>, out: &mut Out
     Ok(Status::Good)
 }
 
-fn missing(table: &str, key: &[u8]) -> Status {
+/// Says that there is no such key.
+pub(crate) fn missing(table: &str, key: &[u8]) -> Status {
     let _ = writeln!(io::stderr(), "bifold: {} has no key {}", shown(table.as_bytes()), shown(key));
     Status::Bad
 }

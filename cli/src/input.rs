@@ -10,6 +10,8 @@ use std::ops::Range;
 pub(crate) struct Lines<R> {
     reader: R,
     line: Vec<u8>,
+    /// The bytes that `line` took, if it is still to be given.
+    peeked: Option<usize>,
     number: u64,
     /// The longest line, in bytes.
     max: u64,
@@ -27,29 +29,45 @@ pub(crate) enum Wrong {
 impl<R: BufRead> Lines<R> {
     /// The lines of `reader`, none of them longer than `max` bytes.
     pub(crate) fn new(reader: R, max: u64) -> Self {
-        Self { reader, line: Vec::new(), number: 0, max }
+        Self { reader, line: Vec::new(), peeked: None, number: 0, max }
     }
 
     /// The next line without the line feed that ends it, and how many bytes it took; `None` at the end. The last line
     /// needs no line feed.
     pub(crate) fn next(&mut self) -> Result<Option<(&[u8], u64)>, Wrong> {
+        let read = match self.peeked.take() {
+            Some(read) => read,
+            None => self.read()?,
+        };
+        Ok(if read == 0 { None } else { Some((&self.line, read as u64)) })
+    }
+
+    /// The line that [`next`](Self::next) will give.
+    pub(crate) fn peek(&mut self) -> Result<Option<&[u8]>, Wrong> {
+        let read = match self.peeked {
+            Some(read) => read,
+            None => self.read()?,
+        };
+        self.peeked = Some(read);
+        Ok(if read == 0 { None } else { Some(&self.line) })
+    }
+
+    /// Reads a line; the bytes that it took, none at the end.
+    fn read(&mut self) -> Result<usize, Wrong> {
         self.line.clear();
         self.number += 1;
         let mut part = (&mut self.reader).take(self.max.saturating_add(1));
         let read = part.read_until(b'\n', &mut self.line).map_err(Wrong::Read)?;
-        if read == 0 {
-            return Ok(None);
-        }
         if self.line.last() == Some(&b'\n') {
             self.line.pop();
         } else if read as u64 > self.max {
             let max = indicatif::BinaryBytes(self.max);
             return Err(Wrong::Line(format!("it is longer than {max}, which --delta sets")));
         }
-        Ok(Some((&self.line, read as u64)))
+        Ok(read)
     }
 
-    /// The number of the line that [`next`](Self::next) gave or failed on, counted from 1.
+    /// The number of the line that [`next`](Self::next) or [`peek`](Self::peek) gave or failed on, counted from 1.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
@@ -189,6 +207,13 @@ mod tests {
         assert_eq!(next().unwrap(), Some((b"abcd".to_vec(), 5)));
         assert_eq!(next().unwrap(), Some((b"last".to_vec(), 4)));
         assert_eq!(next().unwrap(), None);
+        let mut lines = Lines::new(&b"a\nb\n"[..], 4);
+        assert_eq!(lines.peek().unwrap(), Some(&b"a"[..]));
+        assert_eq!(lines.peek().unwrap(), Some(&b"a"[..]));
+        assert_eq!((lines.number(), lines.next().unwrap()), (1, Some((&b"a"[..], 2))));
+        assert_eq!(lines.next().unwrap(), Some((&b"b"[..], 2)));
+        assert_eq!((lines.number(), lines.peek().unwrap()), (2, None));
+        assert_eq!(lines.next().unwrap(), None);
         let mut lines = Lines::new(&b"a\nabcde"[..], 4);
         assert!(lines.next().is_ok());
         assert!(matches!(lines.next(), Err(Wrong::Line(_))));

@@ -1,23 +1,34 @@
-//! `bifold`: load, query and check Bifold database files, under either backend.
+//! `bifold`: load, query, change and check Bifold database files, under either backend.
 #![forbid(unsafe_code)]
 
 mod args;
+mod backup;
+mod base64;
 mod check;
 mod compact;
 mod context;
+mod del;
+mod dump;
+mod dump_text;
 mod error;
 mod escape;
 mod get;
 mod input;
+mod json_lines;
 mod load;
 mod output;
 mod progress;
+mod put;
+mod range;
+mod reading;
 mod run;
 mod scan;
+mod shell;
 mod size;
 mod sort;
 mod stat;
 mod tables;
+mod target;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -74,54 +74,7 @@ pub(crate) fn many(count: u64, one: &str) -> String {
     format!("{} {one}{}", HumanCount(count), if count == 1 { "" } else { "s" })
 }
 
-/// Bytes as JSON: a string if they are UTF-8, otherwise `{"base64": "…"}`.
-pub(crate) fn bytes_json(bytes: &[u8]) -> Json {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Json::from(text),
-        Err(_) => serde_json::json!({ "base64": base64(bytes) }),
-    }
-}
-
-/// Base64 as in RFC 4648, section 4, with padding.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            let used = digit <= chunk.len();
-            let value = (bits >> (18 - 6 * digit)) & 63;
-            out.push(if used { char::from(DIGITS[value as usize]) } else { '=' });
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_by_example() {
-        // The examples of RFC 4648, and all digits.
-        let cases = [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-        ];
-        for (bytes, text) in cases {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-        assert_eq!(base64(&[0xff, 0xef, 0xbe, 0x00]), "/+++AA==");
-    }
-
-    #[test]
-    fn text_is_a_string_and_other_bytes_are_not() {
-        assert_eq!(bytes_json("a\tü".as_bytes()).to_string(), r#""a\tü""#);
-        assert_eq!(bytes_json(b"\xff\0").to_string(), r#"{"base64":"/wA="}"#);
-    }
+/// So many entries.
+pub(crate) fn entries(count: u64) -> String {
+    if count == 1 { "1 entry".into() } else { format!("{} entries", HumanCount(count)) }
 }

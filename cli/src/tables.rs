@@ -1,12 +1,13 @@
-//! `bifold tables`: the tables and how many entries each has.
+//! The tables as such: `bifold tables` lists them, `rename` gives one another name, `drop` removes one.
 #![forbid(unsafe_code)]
 
-use crate::args::Tables;
+use crate::args::{Drop, Rename, Tables};
 use crate::context::Context;
-use crate::error::{Result, Status};
+use crate::error::{Error, Result, Status};
 use crate::output::Output;
 use bifold::PageSource;
 use serde_json::json;
+use std::sync::Arc;
 
 pub(crate) fn run<S: PageSource>(args: &Tables, context: &Context<S>, out: &mut Output) -> Result<Status> {
     let db = context.open(&args.db)?;
@@ -18,6 +19,27 @@ pub(crate) fn run<S: PageSource>(args: &Tables, context: &Context<S>, out: &mut 
         } else {
             out.entry(name.as_bytes(), entries.to_string().as_bytes())?;
         }
+    }
+    Ok(Status::Good)
+}
+
+pub(crate) fn rename<S: PageSource>(args: &Rename, context: &Context<S>, out: &mut Output) -> Result<Status> {
+    context.change(&args.db, false, |txn| Ok(txn.rename_table(&args.old, &args.new)?))?;
+    if context.json {
+        out.json(&json!({ "renamed": args.old, "table": args.new }))?;
+    }
+    Ok(Status::Good)
+}
+
+pub(crate) fn remove<S: PageSource>(args: &Drop, context: &Context<S>, out: &mut Output) -> Result<Status> {
+    let entries = context.change(&args.db, false, |txn| {
+        let missing = || Error::Database(bifold::Error::NoSuchTable(Arc::from(&*args.table)));
+        let entries = txn.find_table(&args.table)?.ok_or_else(missing)?.len()?;
+        txn.drop_table(&args.table)?;
+        Ok(entries)
+    })?;
+    if context.json {
+        out.json(&json!({ "dropped": args.table, "entries": entries }))?;
     }
     Ok(Status::Good)
 }

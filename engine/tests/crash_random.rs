@@ -44,7 +44,8 @@ fn change(rng: &mut Rng) -> Change {
     match rng.below(30) {
         0 => Change::Drop(table),
         1 | 2 => Change::RemoveRange(table, key(rng), key(rng)),
-        3..=8 => Change::Remove(table, key(rng)),
+        3 => Change::Rename(table, TABLES[rng.below(4) as usize]),
+        4..=8 => Change::Remove(table, key(rng)),
         _ => Change::Put(table, key(rng), value(rng).into()),
     }
 }

@@ -8,7 +8,6 @@
 //! mapped page is not an error value but the signal `SIGBUS`. Whoever cannot live with that uses the pool.
 
 mod advice;
-mod bits;
 mod faults;
 mod map;
 mod options;

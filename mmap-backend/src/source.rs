@@ -6,13 +6,12 @@
 //! damaged reference is still checked as one.
 
 use crate::advice::Advisor;
-use crate::bits::Bits;
 use crate::faults::Faults;
 use crate::map::Map;
 use crate::options::Options;
 use bifold_page_source::sync::Mutex;
 use bifold_page_source::{
-    CHUNK_SIZE, ChunkCheck, Error, File, PageId, PageRef, PageSource, PageWrite, Result, SourceConfig,
+    Bits, CHUNK_SIZE, ChunkCheck, Error, File, PageId, PageRef, PageSource, PageWrite, Result, SourceConfig,
     SourceStats, Visit, prefetch_held, prefetch_viewed, verify_page, write_pages,
 };
 use std::io;

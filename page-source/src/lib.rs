@@ -4,6 +4,7 @@
 //! (`mmap`, buffer pool) implements and the engine is generic over. [`File`] and [`FileSystem`] lie beneath it:
 //! every call that touches the disk goes through them, so that tests can inject faults and replay crashes.
 
+mod bits;
 mod checksum;
 mod error;
 mod file;
@@ -21,6 +22,7 @@ pub mod testing;
 mod write;
 mod writeback;
 
+pub use bits::Bits;
 pub use checksum::{chunk_checksum, page_checksum, seal_page, verify_page};
 pub use error::{Error, Result};
 pub use file::{Access, DirectFile, File, FileIdentity, FileSystem, LockKind};

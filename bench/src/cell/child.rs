@@ -4,7 +4,7 @@
 use super::{Beside, Message, Outcome, SERIES_STEP_MS, Spec, Start, done_of};
 use crate::corpus::Corpus;
 use crate::drive::{self, Driven, Pace, Until};
-use crate::memory::{Group, How, drop_caches};
+use crate::memory::{Group, How, drop_caches, drop_files};
 use crate::usage::{Disk, Transfers, Usage, count_system_calls, reset_peak};
 use crate::workload::{Op, Role, Work};
 use crate::{Result, Setup, Store, for_each_store, store};
@@ -62,15 +62,27 @@ fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
         return load::<S>(spec, &corpus, sorted, per_txn);
     }
     let Work::Run(roles) = &spec.workload.work else { return Err("nothing to do".into()) };
+    if spec.read_only && (spec.own_file().is_none() || roles.iter().any(Role::writes) || spec.aged > 0.0) {
+        return Err("only a named table of a file can be read in place, and only read".into());
+    }
     let mut entries = spec.entries;
     if spec.aged > 0.0 {
         phase("ageing")?;
         entries = age::<S>(spec, &corpus, entries)?;
     }
-    let cold = (spec.start == Start::Cold).then(|| drop_caches(&files(&spec.dir)));
+    let files = files(&spec.dir);
+    let cold = match spec.start {
+        Start::Cold => Some(drop_caches(&files)),
+        // What an earlier child has brought into the page cache is not charged to this one's group.
+        _ if spec.group.is_some() => Some(drop_files(&files)),
+        _ => None,
+    };
     phase("opening")?;
     let begun = Instant::now();
-    let store = S::open(&spec.dir, &spec.setup)?;
+    let store = match spec.own_file() {
+        Some((file, table)) => S::open_read_only(file, table, &spec.setup)?,
+        None => S::open(&spec.dir, &spec.setup)?,
+    };
     let open_seconds = begun.elapsed().as_secs_f64();
     if spec.start == Start::Warm {
         phase("reading all entries")?;
@@ -78,7 +90,7 @@ fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
         let _ = drive::run(&store, &corpus, &[Role::of(Op::FullScan)], entries, &pace, &mut || ())?;
     }
     phase("running")?;
-    let mut meter = Meter::new(&spec.dir);
+    let mut meter = Meter::new(spec.own_file().map_or(&spec.dir, |(file, _)| file));
     let driven = drive::run(&store, &corpus, roles, entries, &spec.pace, &mut || meter.begin())?;
     let finish = Instant::now();
     // What commits put off belongs to them.
@@ -188,7 +200,10 @@ fn close<S: Store>(spec: &Spec, store: S, driven: Driven, measured: Measured) ->
         series: driven.series,
         step_ms: SERIES_STEP_MS,
         checkpoints: driven.checkpoints,
-        file_bytes: store::file_bytes(&spec.dir)?,
+        file_bytes: match spec.own_file() {
+            Some((file, _)) => file.metadata()?.len(),
+            None => store::file_bytes(&spec.dir)?,
+        },
         entries: driven.entries,
         counters: None,
         open_seconds: measured.open_seconds,

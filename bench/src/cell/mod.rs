@@ -20,7 +20,7 @@ use crate::usage::{Transfers, Usage};
 use crate::workload::{Op, Workload};
 use crate::{Counters, Result, Setup};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the entries are.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -87,6 +87,20 @@ pub struct Spec {
     pub group: Option<PathBuf>,
     /// What is in memory when the run begins.
     pub start: Start,
+    /// The store is the file of `source` itself, with its table named, which is read and never written; `dir` is not
+    /// used.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+impl Spec {
+    /// The user's own file that is read in place, and its table.
+    fn own_file(&self) -> Option<(&Path, &str)> {
+        match &self.source {
+            Source::File { path, table: Some(table), .. } if self.read_only => Some((path, table)),
+            _ => None,
+        }
+    }
 }
 
 /// What a child says.

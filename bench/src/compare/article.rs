@@ -10,8 +10,7 @@ use super::run::PartPlan;
 use crate::Result;
 use crate::cell::Source;
 use crate::corpus::{Made, Random, Sizes};
-use crate::drive::{Pace, Until};
-use crate::limits::map::WrittenMap;
+use crate::limits::map::{WrittenMap, filled};
 use crate::memory::Group;
 use crate::report::{Article, Value, Written};
 use crate::usage::Disk;
@@ -29,6 +28,8 @@ const DATA: u64 = 256 << 20;
 const WRITTEN: u64 = 64 << 20;
 /// Pages that are written before each sync, at random places.
 const PAGES: u64 = 256;
+/// Seconds of a warm-up and of a run, unless it is said.
+const SECONDS: (f64, f64) = (1.0, 3.0);
 /// How often.
 const REPEATS: usize = 9;
 
@@ -36,13 +37,7 @@ const REPEATS: usize = 9;
 pub(super) fn parts(options: &Options) -> Result<Vec<PartPlan>> {
     let one = Made { entries: 1, keys: Sizes::Fixed(16), values: Sizes::Fixed(100), seed: options.seed };
     let source = Source::Made(Made { entries: DATA / one.bytes(), ..one });
-    let pace = Pace {
-        threads: options.threads.unwrap_or(1),
-        warmup: options.warmup,
-        until: Until::Seconds(options.duration),
-        rate: None,
-        seed: options.seed,
-    };
+    let pace = options.pace(1, SECONDS);
     let corpus = source.open()?;
     let mut parts = Vec::new();
     let inside = Options { memory: None, ..options.clone() };
@@ -71,17 +66,8 @@ pub(super) fn article(dir: &Path) -> Result<Article> {
     let mut random = Random::new(1);
     let disk = Disk::of(dir).ok();
     let (mut mapped, mut called) = (Side::default(), Side::default());
-    let file = || -> Result<File> {
-        let file = tempfile::tempfile_in(dir)?;
-        let block = vec![1; 1 << 20];
-        for at in (0..WRITTEN).step_by(block.len()) {
-            file.write_all_at(&block, at)?;
-        }
-        file.sync_all()?;
-        Ok(file)
-    };
-    let (for_map, mut for_calls) = (file()?, file()?);
-    let mut map = WrittenMap::new(&for_map)?;
+    let mut for_calls = filled(dir, WRITTEN)?;
+    let mut map = WrittenMap::new(dir, WRITTEN)?;
     for repeat in 0..REPEATS {
         let pages: Vec<u64> = (0..PAGES).map(|_| random.below(WRITTEN / 4096)).collect();
         let bytes = [repeat as u8; 4096];

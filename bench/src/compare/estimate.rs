@@ -81,7 +81,7 @@ impl Estimate {
 }
 
 /// What the commits of a workload are: those of the role that is measured.
-pub(super) fn durability(work: &Work) -> Durability {
+pub(crate) fn durability(work: &Work) -> Durability {
     match work {
         Work::Load { .. } => Durability::Unsynced,
         Work::Run(roles) => {

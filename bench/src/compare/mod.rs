@@ -13,6 +13,7 @@ mod run;
 mod setup;
 mod sides;
 
+pub(crate) use estimate::durability;
 pub use options::{Options, Preset};
 pub use run::{Outputs, Runner};
 pub use setup::{Memory, setup_for};

@@ -8,7 +8,7 @@ use crate::cell::Source;
 use crate::corpus::{Corpus, KEY_LEAST, Made, Sizes, VALUE_LEAST, database_of};
 use crate::drive::{Pace, Until};
 use crate::report::Part;
-use crate::workload::{self, Workload, ycsb};
+use crate::workload::{self, Distribution, Work, Workload, ycsb};
 use crate::{Result, Sabotage};
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,11 @@ use std::time::Instant;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// What is done; `bifold-bench list` says what there is. With no workload at all, a quick tour: the data set that
-    /// comes with Bifold, and data four times a small memory limit
+    /// comes with Bifold, and data four times a small memory limit; ycsb-c if data are asked for
     #[arg(long, value_delimiter = ',')]
     pub workloads: Vec<String>,
     /// A comparison that is ready made
-    #[arg(long, value_enum, conflicts_with_all = ["workloads", "ycsb", "entries", "data", "from"])]
+    #[arg(long, value_enum, conflicts_with_all = ["workloads", "ycsb", "entries", "data", "from", "keys", "values", "rate", "operations", "per_txn", "distribution"])]
     pub preset: Option<Preset>,
     /// Measure what the machine can do, too, and say how near the sides come (some seconds; see `bifold-bench limits`)
     #[arg(long)]
@@ -42,31 +42,38 @@ pub struct Options {
     /// Bytes of keys and values: a size, or a multiple of --memory, as 4x [default: 256MiB]
     #[arg(long)]
     pub data: Option<String>,
-    /// Bytes of a key: 16, 10-30 (each as often), or ~20 (exponential with this mean); at least 8
-    #[arg(long, default_value = "16")]
-    pub keys: Sizes,
-    /// Bytes of a value, in the same way
+    /// Bytes of a key: 16, 10-30 (each as often), or ~20 (exponential with this mean); at least 8 [default: 16]
+    #[arg(long)]
+    pub keys: Option<Sizes>,
+    /// Bytes of a value, in the same way [default: 100]
     #[arg(long)]
     pub values: Option<Sizes>,
     /// The data, instead of made entries: a Bifold database, which is only read, or a text with a key, a tab and a value
     /// in each line
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["entries", "data", "values"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["entries", "data", "keys", "values"])]
     pub from: Option<PathBuf>,
     /// Its table; the largest by default
     #[arg(long, requires = "from")]
     pub table: Option<String>,
+    /// Operations a transaction, of gets and of writes: 1 begins one for each, 100 holds it for so many [default: the
+    /// workload's]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub per_txn: Option<u64>,
+    /// How requests are spread over the entries [default: the workload's]
+    #[arg(long, value_enum)]
+    pub distribution: Option<Distribution>,
     /// Threads
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub threads: Option<u64>,
     /// Rounds; in each, every side does every workload once, and another side goes first
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub rounds: u64,
-    /// Seconds before anything counts
-    #[arg(long, default_value_t = 1.0, value_parser = seconds)]
-    pub warmup: f64,
-    /// Seconds of a run
-    #[arg(long, default_value_t = 5.0, value_parser = seconds, conflicts_with = "operations")]
-    pub duration: f64,
+    /// Seconds before anything counts [default: 1, and with --memory 1 more for each 60 MB of it, at most 60]
+    #[arg(long, value_parser = seconds)]
+    pub warmup: Option<f64>,
+    /// Seconds of a run [default: 5]
+    #[arg(long, value_parser = seconds, conflicts_with = "operations")]
+    pub duration: Option<f64>,
     /// Operations of a run, instead of a time
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub operations: Option<u64>,
@@ -122,10 +129,18 @@ pub enum Preset {
 
 /// The page of a tour, unless it is said.
 const PAGE: &str = "bifold-bench.html";
+/// What is done to data that are asked for, unless it is said.
+const WORKLOAD: &str = "ycsb-c";
 /// Bytes of made data, unless it is said.
 const DATA: u64 = 256 << 20;
-/// Bytes of a value, unless it is said.
+/// Bytes of a key and of a value, unless it is said.
+const KEY: u32 = 16;
 const VALUE: u32 = 100;
+/// Seconds of a warm-up and of a run, unless it is said.
+const SECONDS: (f64, f64) = (1.0, 5.0);
+/// Bytes of pages that random reads of one thread bring into a cache in a second, about, and what is waited at most.
+const FILLED: f64 = 60e6;
+const FILL_MOST: f64 = 60.0;
 
 fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -161,9 +176,28 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 impl Options {
-    /// Whether nothing is asked for but what comes without any option.
+    /// Whether no work and no data are asked for but what comes without any option.
     fn is_tour(&self) -> bool {
-        self.preset != Some(Preset::Article) && self.workloads.is_empty() && self.ycsb.is_empty()
+        let data = self.entries.is_some() || self.data.is_some() || self.from.is_some();
+        let sizes = self.keys.is_some() || self.values.is_some();
+        let ways = self.per_txn.is_some() || self.distribution.is_some();
+        let work =
+            self.preset == Some(Preset::Article) || !self.workloads.is_empty() || !self.ycsb.is_empty();
+        !(data || sizes || ways || work)
+    }
+
+    /// How it is run, with so many threads, and seconds of a warm-up and of a run, unless it is said otherwise.
+    pub(super) fn pace(&self, threads: u64, (warmup, run): (f64, f64)) -> Pace {
+        Pace {
+            threads: self.threads.unwrap_or(threads),
+            warmup: self.warmup.unwrap_or(warmup),
+            until: match self.operations {
+                Some(operations) => Until::Operations(operations),
+                None => Until::Seconds(self.duration.unwrap_or(run)),
+            },
+            rate: self.rate,
+            seed: self.seed,
+        }
     }
 
     /// The limits that reports refer to, in some seconds.
@@ -219,6 +253,12 @@ impl Options {
         for name in &self.workloads {
             workloads.push(workload::find(name)?);
         }
+        if workloads.is_empty() {
+            workloads.push(workload::find(WORKLOAD)?);
+        }
+        for workload in &mut workloads {
+            self.adapt(workload);
+        }
         let values = self.values.unwrap_or(Sizes::Fixed(value_len.unwrap_or(VALUE)));
         let source = self.source(entries, values, dir)?;
         let corpus = source.open()?;
@@ -235,18 +275,33 @@ impl Options {
         {
             return Err(format!("{} is a load, which has no --rate", workload.name).into());
         }
-        let until = match self.operations.or(operations.filter(|_| self.ycsb.len() == 1)) {
-            Some(operations) => Until::Operations(operations),
-            None => Until::Seconds(self.duration),
-        };
-        let pace = Pace {
-            threads: self.threads.or(threads).unwrap_or(1),
-            warmup: self.warmup,
-            until,
-            rate: self.rate,
-            seed: self.seed,
-        };
+        // A cache that begins empty has to fill.
+        let fill = self.memory.map_or(0.0, |memory| (memory as f64 / FILLED).min(FILL_MOST));
+        let mut pace = self.pace(threads.unwrap_or(1), (SECONDS.0 + fill, SECONDS.1));
+        if let (None, Some(operations)) = (self.operations, operations.filter(|_| self.ycsb.len() == 1)) {
+            pace.until = Until::Operations(operations);
+        }
         Ok(vec![self.part(&corpus, source, workloads, pace)?])
+    }
+
+    /// What was asked for instead of the workload's own.
+    fn adapt(&self, workload: &mut Workload) {
+        match &mut workload.work {
+            Work::Load { per_txn, .. } => *per_txn = self.per_txn.unwrap_or(*per_txn),
+            Work::Run(roles) => {
+                for role in roles {
+                    role.per_txn = self.per_txn.unwrap_or(role.per_txn);
+                    role.distribution = self.distribution.unwrap_or(role.distribution);
+                }
+            }
+        }
+        if let Some(per_txn) = self.per_txn {
+            workload.about = format!("{}; here {per_txn} a transaction", workload.about);
+        }
+        if let Some(distribution) = self.distribution {
+            workload.about =
+                format!("{}; here {}", workload.about, format!("{distribution:?}").to_lowercase());
+        }
     }
 
     pub(super) fn part(
@@ -318,14 +373,15 @@ impl Options {
                 seed: self.seed,
             });
         }
-        for (what, sizes, least) in [("--keys", self.keys, KEY_LEAST), ("--values", values, VALUE_LEAST)] {
+        let keys = self.keys.unwrap_or(Sizes::Fixed(KEY));
+        for (what, sizes, least) in [("--keys", keys, KEY_LEAST), ("--values", values, VALUE_LEAST)] {
             if let Sizes::Fixed(size) | Sizes::Uniform(size, _) = sizes
                 && size < least
             {
                 return Err(format!("{what} {sizes}: made ones have at least {least} bytes").into());
             }
         }
-        let one = Made { entries: 1, keys: self.keys, values, seed: self.seed };
+        let one = Made { entries: 1, keys, values, seed: self.seed };
         let entries = match (self.entries.or(entries), &self.data) {
             (Some(entries), None) => entries,
             (_, data) => self.data_bytes(data.as_deref())? / one.bytes().max(1),

@@ -9,7 +9,6 @@ use super::run::PartPlan;
 use crate::Result;
 use crate::cell::Source;
 use crate::corpus::{Corpus, Made, Sizes, database_of};
-use crate::drive::{Pace, Until};
 use crate::memory::Group;
 use crate::workload::find;
 use std::path::Path;
@@ -22,18 +21,13 @@ const MEMORY: u64 = 64 << 20;
 const TIMES: u64 = 4;
 /// Threads on them: as many misses can be on their way.
 const THREADS: u64 = 4;
-/// Seconds of a warm-up and of a run.
-const SECONDS: (f64, f64) = (0.3, 0.6);
+/// Seconds of a warm-up and of a run, in memory and beyond it.
+const WITHIN: (f64, f64) = (0.1, 0.5);
+const BEYOND: (f64, f64) = (0.6, 0.5);
 
 /// The two parts. What the user has said otherwise (sides, rounds, memory, threads) holds for them, too.
 pub(super) fn parts(options: &Options, dir: &Path) -> Result<Vec<PartPlan>> {
-    let pace = Pace {
-        threads: options.threads.unwrap_or(1),
-        warmup: SECONDS.0,
-        until: Until::Seconds(SECONDS.1),
-        rate: None,
-        seed: options.seed,
-    };
+    let pace = options.pace(1, WITHIN);
     let mut parts = Vec::new();
     let cities = Path::new(CITIES);
     if cities.exists() {
@@ -56,7 +50,7 @@ pub(super) fn parts(options: &Options, dir: &Path) -> Result<Vec<PartPlan>> {
     let one = Made { entries: 1, keys: Sizes::Fixed(16), values: Sizes::Fixed(100), seed: options.seed };
     let source = Source::Made(Made { entries: memory * TIMES / one.bytes(), ..one });
     let limited = Options { memory: Some(memory), ..options.clone() };
-    let pace = Pace { threads: options.threads.unwrap_or(THREADS), ..pace };
+    let pace = options.pace(THREADS, BEYOND);
     let workloads = vec![find("get-txn")?, find("ycsb-b")?];
     let corpus: Corpus = source.open()?;
     let mut plan = limited.part(&corpus, source, workloads, pace)?;

@@ -77,6 +77,13 @@ struct Side {
     aged: bool,
 }
 
+/// Entries of a commit of the load before the rest: all of them, or, where memory is bounded, what any store can hold
+/// back.
+fn loaded_at_once(part: &Part) -> u64 {
+    let entry = (part.data_bytes / part.entries.max(1)).max(1);
+    if part.memory.is_some() { (part.setup.delta_bytes / 4 / entry).max(1) } else { u64::MAX }
+}
+
 impl Runner {
     /// Stores lie in a new directory in `dir`, or in the current one; they are removed in the end unless `keep`.
     ///
@@ -163,7 +170,7 @@ impl Runner {
             let load = Workload {
                 name: "load".into(),
                 about: "all entries, in order, before the rest".into(),
-                work: Work::Load { sorted: true, per_txn: u64::MAX },
+                work: Work::Load { sorted: true, per_txn: loaded_at_once(part) },
             };
             for side in &mut *sides {
                 let dir = format!("{index}-{}/loaded", side.name);
@@ -231,7 +238,12 @@ impl Runner {
             workload: workload.clone(),
             aged: if side.aged || loads { 0.0 } else { plan.aged },
             pace: crate::drive::Pace { seed: part.pace.seed.wrapping_add(round), ..part.pace },
-            setup: Setup { durability: durability(&workload.work), sabotage, ..part.setup },
+            setup: Setup {
+                durability: durability(&workload.work),
+                read_ahead: part.fits || loads || workload.scans(),
+                sabotage,
+                ..part.setup
+            },
             group: group.as_ref().map(|group| group.path().to_owned()),
             start: if plan.cold {
                 Start::Cold
@@ -240,6 +252,7 @@ impl Runner {
             } else {
                 Start::AsIs
             },
+            read_only: false,
         };
         let child = Child { spec: &spec, group: group.as_ref(), patience };
         let told = |phase: &str| {

@@ -39,6 +39,7 @@ pub fn setup_for(data: u64, memory: &Memory) -> (Setup, String) {
         durability: Durability::Unsynced,
         file_bytes_max: data * 16 + (8 << 30),
         populate: false,
+        read_ahead: true,
         sabotage: None,
     };
     let mib = |bytes: u64| bytes >> 20;

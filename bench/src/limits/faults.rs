@@ -193,6 +193,7 @@ pub(super) struct HardFault {
 
 impl HardFault {
     pub(super) fn new(data: &Rc<DataFile>) -> Result<Self> {
+        data.must_leave()?;
         let map = FileMap::new(&data.buffered, data.pages(), true)?;
         let order = Permutation::new(map.pages());
         Ok(Self { data: Rc::clone(data), map, order, tally: Tally::default() })

@@ -22,6 +22,9 @@ pub(super) const PIECE: usize = 1 << 20;
 /// Bytes that the measurements write besides the file: the log that is overwritten, and what is appended.
 pub(super) const BESIDES: u64 = super::sync::RING as u64 + super::sync::APPENDED;
 
+/// What `statfs` calls the file system that lies in memory.
+const TMPFS: rustix::fs::FsWord = 0x0102_1994;
+
 /// [`PIECE`] bytes that no compression makes smaller.
 pub(crate) fn incompressible() -> Vec<u8> {
     (0..PIECE as u64 / 8).flat_map(|n| mix(n).to_le_bytes()).collect()
@@ -72,7 +75,7 @@ impl DataFile {
     /// # Errors
     /// Words if the disk has not the room; I/O errors.
     pub(super) fn create(dir: &Path, bytes: u64) -> Result<Self> {
-        let bytes = bytes.max(1).next_multiple_of(PIECE as u64);
+        let bytes = bytes.max(1).checked_next_multiple_of(PIECE as u64).unwrap_or(u64::MAX);
         machine::check_room(dir, bytes.saturating_add(BESIDES))?;
         let mut buffered = tempfile::tempfile_in(dir)?;
         let mut piece = incompressible();
@@ -90,6 +93,10 @@ impl DataFile {
         };
         let random = again(OFlags::empty())?;
         rustix::fs::fadvise(&random, 0, None, Advice::Random)?;
+        if rustix::fs::fstatfs(&buffered)?.f_type == TMPFS {
+            let direct = Err("the file system is in memory, and not on a disk".into());
+            return Ok(Self { buffered, random, direct, bytes, stays: Some(100) });
+        }
         let direct = again(OFlags::DIRECT).map_err(|e| format!("the file system refuses O_DIRECT: {e}"));
         let mut data = Self { buffered, random, direct, bytes, stays: None };
         data.evict()?;
@@ -138,6 +145,16 @@ impl DataFile {
             looked += 1;
         }
         Ok(Some(resident * 100 / looked))
+    }
+
+    /// Refuses in words what is about pages that are not in memory, if most of them stay there.
+    pub(super) fn must_leave(&self) -> Result<()> {
+        match self.stays {
+            Some(percent) if percent >= 50 => {
+                Err(format!("{percent} % of a file here stays in memory when it is put out").into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Words on [`DataFile::stays`], if there is something to be said.

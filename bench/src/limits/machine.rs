@@ -45,7 +45,7 @@ impl Caches {
 
 /// Bytes of memory that may be taken without harm to others: what the kernel says is available, or what a memory
 /// group of this process leaves, if that is less.
-pub(super) fn available_memory() -> u64 {
+pub(crate) fn available_memory() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let available = text.lines().find_map(|line| {
         line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()

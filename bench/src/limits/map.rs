@@ -9,6 +9,8 @@ use super::file::PAGE;
 use crate::Result;
 use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw, UncheckedAdvice};
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 /// Bytes of a huge page.
 pub(super) const HUGE: usize = 2 << 20;
@@ -23,7 +25,7 @@ pub(super) enum Pages {
 }
 
 impl Pages {
-    /// How the names of figures say it.
+    /// Bytes of one.
     pub(super) const fn bytes(self) -> usize {
         match self {
             Self::Small => PAGE,
@@ -155,19 +157,35 @@ impl FileMap {
     }
 }
 
+/// A file without a name in `dir`, of so many bytes, all of which are written and durable.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn filled(dir: &Path, bytes: u64) -> Result<File> {
+    let file = tempfile::tempfile_in(dir)?;
+    let block = vec![1; 1 << 20];
+    for at in (0..bytes).step_by(block.len()) {
+        let len = block.len().min((bytes - at) as usize);
+        file.write_all_at(&block[..len], at)?;
+    }
+    file.sync_all()?;
+    Ok(file)
+}
+
 /// A file's bytes, mapped shared to be written: what a store that writes through its mapping does.
 #[derive(Debug)]
 pub(crate) struct WrittenMap(MmapMut);
 
 impl WrittenMap {
-    /// Maps all of a file, which has no name, so that nobody else changes it, and is not shortened while it is mapped.
+    /// Maps a new file in `dir`, of so many bytes, all of which are written and durable.
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) fn new(file: &File) -> Result<Self> {
-        // SAFETY: the caller gives a file without a name, whose only descriptor is its own: nobody else writes to it or
-        // shortens it, and it itself does neither while this lives.
-        Ok(Self(unsafe { MmapMut::map_mut(file)? }))
+    pub(crate) fn new(dir: &Path, bytes: u64) -> Result<Self> {
+        let file = filled(dir, bytes)?;
+        // SAFETY: the file has no name, and its only descriptor is closed at the end of this function, so that nobody
+        // writes to it or shortens it but through this mapping.
+        Ok(Self(unsafe { MmapMut::map_mut(&file)? }))
     }
 
     /// Writes a page; `false` if it lies beyond the file.

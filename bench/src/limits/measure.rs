@@ -40,7 +40,7 @@ impl Context<'_> {
             Kind::Overwrite => Box::new(Overwrites::new(self.dir, super::file::PAGE)?),
             Kind::Append => Box::new(Appends::new(self.dir)?),
             Kind::PreadResident => Box::new(Resident::new(data()?)),
-            Kind::PreadAbsent => Box::new(Absent::new(data()?)),
+            Kind::PreadAbsent => Box::new(Absent::new(data()?)?),
             Kind::Anonymous(pages) => Box::new(AnonymousFault::new(pages, self.most)?),
             Kind::Soft(touched) => Box::new(SoftFault::new(data()?, touched)?),
             Kind::Hard => Box::new(HardFault::new(data()?)?),

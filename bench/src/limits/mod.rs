@@ -27,6 +27,7 @@ pub(crate) mod sync;
 mod tests;
 
 pub use figure::Figure;
+pub(crate) use machine::available_memory;
 pub use options::Options;
 
 use crate::Result;

@@ -10,7 +10,7 @@ pub struct Options {
     #[arg(long, default_value = ".")]
     pub dir: PathBuf,
     /// Bytes of the file that is read; more than caches of the disk hold, for figures of the disk itself
-    #[arg(long, default_value = "1GiB", value_parser = crate::sizes::bytes)]
+    #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = crate::sizes::bytes)]
     pub file_size: u64,
     /// Seconds for each figure, shared by its five repeats
     #[arg(long, default_value_t = 1.0, value_parser = parse_seconds)]

@@ -67,9 +67,10 @@ pub(super) struct Absent {
 }
 
 impl Absent {
-    pub(super) fn new(data: &Rc<DataFile>) -> Self {
+    pub(super) fn new(data: &Rc<DataFile>) -> Result<Self> {
+        data.must_leave()?;
         let order = Permutation::new(data.pages());
-        Self { data: Rc::clone(data), order, buffer: vec![0; PAGE], reads: 0 }
+        Ok(Self { data: Rc::clone(data), order, buffer: vec![0; PAGE], reads: 0 })
     }
 }
 

@@ -17,6 +17,7 @@ pub type Pool = Bifold<pool::Source>;
 #[derive(Debug)]
 pub struct Bifold<S: PageSource> {
     db: Db<S>,
+    table: String,
     /// Values shown, if one in a hundred is to be wrong.
     lies: Option<AtomicU64>,
 }
@@ -111,7 +112,13 @@ impl<S: Backend> Store for Bifold<S> {
         let builder = Db::builder().delta_size(setup.delta_bytes).durability(durability);
         let builder = sabotaged(builder.backend(S::options(setup)), setup)?;
         let lies = setup.sabotage == Some(Sabotage::WrongByte);
-        Ok(Self { db: builder.open(dir.join("data.bifold"))?, lies: lies.then(AtomicU64::default) })
+        let db = builder.open(dir.join("data.bifold"))?;
+        Ok(Self { db, table: TABLE.into(), lies: lies.then(AtomicU64::default) })
+    }
+
+    fn open_read_only(file: &Path, table: &str, setup: &Setup) -> Result<Self> {
+        let db = Db::builder().backend(S::options(setup)).read_only().open(file)?;
+        Ok(Self { db, table: table.into(), lies: None })
     }
 
     fn put<K, V>(&self, order: Order, entries: impl Iterator<Item = (K, V)>) -> Result<()>
@@ -120,7 +127,7 @@ impl<S: Backend> Store for Bifold<S> {
         V: AsRef<[u8]>,
     {
         let txn = self.db.write()?;
-        let table = txn.table(TABLE)?;
+        let table = txn.table(&self.table)?;
         if order == Order::Sorted {
             let mut load = table.bulk_load()?;
             for (key, value) in entries {
@@ -140,7 +147,7 @@ impl<S: Backend> Store for Bifold<S> {
         K: AsRef<[u8]>,
     {
         let txn = self.db.write()?;
-        let table = txn.table(TABLE)?;
+        let table = txn.table(&self.table)?;
         for key in keys {
             table.remove(key)?;
         }
@@ -152,7 +159,7 @@ impl<S: Backend> Store for Bifold<S> {
         K: AsRef<[u8]>,
     {
         let txn = self.db.read()?;
-        let table = txn.table(TABLE)?;
+        let table = txn.table(&self.table)?;
         let mut found = 0;
         for key in keys {
             if let Some(value) = table.get(key)? {
@@ -165,7 +172,7 @@ impl<S: Backend> Store for Bifold<S> {
 
     fn scan(&self, from: &[u8], limit: u64, mut visit: impl FnMut(&[u8], &[u8])) -> Result<u64> {
         let txn = self.db.read()?;
-        let mut cursor = txn.table(TABLE)?.cursor();
+        let mut cursor = txn.table(&self.table)?.cursor();
         let mut seen = 0;
         let mut entry = cursor.seek(from)?;
         while let Some((key, value)) = entry.filter(|_| seen < limit) {
@@ -182,7 +189,7 @@ impl<S: Backend> Store for Bifold<S> {
     {
         let txn = self.db.read()?;
         let mut found = 0;
-        for (index, value) in txn.table(TABLE)?.get_many(keys)?.iter().enumerate() {
+        for (index, value) in txn.table(&self.table)?.get_many(keys)?.iter().enumerate() {
             if let Some(value) = value {
                 self.show(value, |value| visit(index, value));
                 found += 1;
@@ -193,7 +200,7 @@ impl<S: Backend> Store for Bifold<S> {
 
     fn scan_back(&self, from: &[u8], limit: u64, mut visit: impl FnMut(&[u8], &[u8])) -> Result<u64> {
         let txn = self.db.read()?;
-        let mut cursor = txn.table(TABLE)?.cursor();
+        let mut cursor = txn.table(&self.table)?.cursor();
         let mut seen = 0;
         let at = cursor.seek(from)?.map(|(key, _)| key == from);
         let mut entry = match at {

@@ -34,6 +34,7 @@ impl<const WRITE_MAP: bool> Store for Lmdb<WRITE_MAP> {
         options.map_size((setup.file_bytes_max as usize).next_multiple_of(1 << 20));
         let mut flags = EnvFlags::empty();
         flags.set(EnvFlags::WRITE_MAP, WRITE_MAP);
+        flags.set(EnvFlags::NO_READ_AHEAD, !setup.read_ahead);
         flags.set(EnvFlags::NO_SYNC, setup.durability == Durability::Unsynced);
         // SAFETY: NO_SYNC risks the benchmark's own data when the system crashes, and WRITE_MAP when this process
         // writes where it must not: neither is kept beyond the run.

@@ -34,7 +34,10 @@ impl Store for Mdbx {
         let mut builder = Environment::builder();
         builder
             .set_kind(EnvironmentKind::Default)
-            .set_flags(EnvironmentFlags::from(Mode::ReadWrite { sync_mode }))
+            .set_flags(EnvironmentFlags {
+                no_rdahead: !setup.read_ahead,
+                ..EnvironmentFlags::from(Mode::ReadWrite { sync_mode })
+            })
             .set_geometry(Geometry { size: Some(..setup.file_bytes_max as usize), ..Geometry::default() });
         if setup.durability == Durability::Unsynced {
             // Without this it syncs whenever the file as it is has no room left.

@@ -12,6 +12,7 @@ pub mod fjall;
 pub mod lmdb;
 #[cfg(feature = "mdbx")]
 pub mod mdbx;
+pub mod pread;
 #[cfg(feature = "redb")]
 pub mod redb;
 #[cfg(feature = "rocksdb")]

@@ -151,6 +151,15 @@ impl Workload {
         }
     }
 
+    /// Whether it reads entries one after the other.
+    pub fn scans(&self) -> bool {
+        let scans = |op: &Op| matches!(op, Op::Scan | Op::ScanBack | Op::FullScan);
+        match &self.work {
+            Work::Load { .. } => false,
+            Work::Run(roles) => roles.iter().flat_map(|role| &role.mix).any(|(op, _)| scans(op)),
+        }
+    }
+
     /// Whether it adds entries that were not loaded.
     pub fn inserts(&self) -> bool {
         match &self.work {

@@ -127,6 +127,12 @@ fn a_closed_pipe_is_no_error() {
         "get a.bifold t Zürich",
         "stat a.bifold",
         "tables a.bifold",
+        "dump a.bifold",
+        "dump a.bifold --print",
+        "dump a.bifold --format tsv",
+        "dump a.bifold --json",
+        "completions bash",
+        "man",
     ] {
         for backend in BACKENDS {
             let line = format!(
@@ -148,9 +154,16 @@ fn output_that_cannot_be_written_is_an_error() {
         return;
     }
     place.feed("load a.bifold t", b"a\t1\n").good();
-    for command in
-        ["scan a.bifold t", "get a.bifold t a", "tables a.bifold", "stat a.bifold", "check a.bifold"]
-    {
+    for command in [
+        "scan a.bifold t",
+        "get a.bifold t a",
+        "tables a.bifold",
+        "stat a.bifold",
+        "check a.bifold",
+        "dump a.bifold",
+        "man",
+        "completions zsh",
+    ] {
         let error = place.shell(&format!(r#""$BIFOLD" {command} > /dev/full"#)).error();
         assert!(error.contains("cannot write the output: "), "{error}");
     }

@@ -122,6 +122,10 @@ fn replay<S: PageSource>(
                 state.drop_table(&shared.store, number)?;
                 table = None;
             }
+            Op::Rename(name, new) => {
+                rename(shared, &mut state, name, new)?;
+                table = None;
+            }
             _ => {
                 let number = table.ok_or(Error::log(0, "a commit changes no table in particular"))?;
                 replay_op(shared, &mut state, number, op)?;
@@ -129,6 +133,15 @@ fn replay<S: PageSource>(
         }
     }
     state.replayed(shared, seq)
+}
+
+fn rename<S: PageSource>(shared: &Shared<S>, state: &mut WriteState, name: &str, new: &str) -> Result<()> {
+    let number = state.find_table(&shared.store, name)?;
+    let number = number.ok_or(Error::log(0, "a commit renames a table that is not there"))?;
+    if state.find_table(&shared.store, new)?.is_some() {
+        return Err(Error::log(0, "a commit gives a table a name that another has"));
+    }
+    state.rename_table(&shared.store, number, new)
 }
 
 fn replay_op<S: PageSource>(
@@ -160,7 +173,7 @@ fn replay_op<S: PageSource>(
             fits(key)?;
             state.insert_extent(&shared.store, number, key, first, (len, birth))?;
         }
-        Op::Table(_) | Op::Drop(_) => {}
+        Op::Table(_) | Op::Drop(_) | Op::Rename(..) => {}
     }
     Ok(())
 }

@@ -323,14 +323,14 @@ mod tests {
     fn a_region_is_prepared_when_one_is_half_used() {
         const LEN: usize = 1 << 19;
         let frames = Frames::new(LEN, 1 << 30).unwrap();
-        let first = frames.frame(&[1; LEN]);
+        let first = frames.frame(&vec![1; LEN]);
         frames.prepare();
         assert_eq!((frames.regions(), frames.wants_region()), (1, false));
-        let mut more = vec![frames.frame(&[2; LEN])];
+        let mut more = vec![frames.frame(&vec![2; LEN])];
         assert!(frames.wants_region());
         frames.prepare();
         assert_eq!((frames.regions(), frames.wants_region()), (2, false));
-        more.extend((3..7).map(|fill| frames.frame(&[fill; LEN])));
+        more.extend((3..7).map(|fill| frames.frame(&vec![fill; LEN])));
         assert_eq!((frames.regions(), frames.wants_region()), (2, true));
         assert_eq!((first[LEN - 1], more[0][0], more[4][LEN - 1]), (1, 2, 6));
         drop(more);

@@ -10,6 +10,7 @@
 //! | 4 delete range | flags (1), from if bit 0, to if bit 1 | remove `from <= key < to` |
 //! | 5 drop | name | drop this table |
 //! | 6 extent | key, reference (8), length (8), birth (8) | insert or replace by a value that lies in an extent |
+//! | 7 rename | name, new name | give this table a name that no table has |
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Result};
@@ -21,6 +22,7 @@ const DELETE: u8 = 3;
 const DELETE_RANGE: u8 = 4;
 const DROP: u8 = 5;
 const EXTENT: u8 = 6;
+const RENAME: u8 = 7;
 
 /// One operation read back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +39,8 @@ pub(crate) enum Op<'a> {
     Drop(&'a str),
     /// Insert or replace by an extent: its first page, the value's length, its birth.
     Extent(&'a [u8], PageRef, u64, u64),
+    /// Give a table, the first, a new name, the second.
+    Rename(&'a str, &'a str),
 }
 
 /// The operations of the open transaction, as long as they fit the log.
@@ -170,6 +174,13 @@ impl LogBuffer {
         self.push(DROP, &[name.as_bytes()], &[]);
     }
 
+    /// Notes that a table was given a new name, which the catalog may need more room for.
+    pub(crate) fn rename_table(&mut self, name: &str, new: &str) {
+        self.inserts = true;
+        self.table = None;
+        self.push(RENAME, &[name.as_bytes(), new.as_bytes()], &[]);
+    }
+
     /// Notes an insert of a value that was written to an extent.
     pub(crate) fn extent(&mut self, key: &[u8], first: PageRef, len: u64, birth: u64) {
         self.inserts = true;
@@ -270,6 +281,7 @@ impl<'a> Ops<'a> {
                 Op::DeleteRange(from, to)
             }
             DROP => Op::Drop(self.name()?),
+            RENAME => Op::Rename(self.name()?, self.name()?),
             EXTENT => Op::Extent(
                 self.string()?,
                 PageRef::from_bits(self.number()?)?,
@@ -315,6 +327,7 @@ mod tests {
         log.delete_range(None, Some(&long));
         log.drop_table("x");
         log.extent(b"k", page, 5, 6);
+        log.rename_table("größe", "");
         let ops: Vec<_> = Ops::new(log.record().unwrap()).map(Result::unwrap).collect();
         let expected = [
             Op::Table("größe"),
@@ -325,6 +338,7 @@ mod tests {
             Op::DeleteRange(None, Some(&long)),
             Op::Drop("x"),
             Op::Extent(b"k", page, 5, 6),
+            Op::Rename("größe", ""),
         ];
         assert_eq!(ops, expected);
     }

@@ -152,6 +152,28 @@ impl WriteState {
         Ok(())
     }
 
+    /// Gives a table a name that no table has. Its tree stays as it is: only the catalog will say something else.
+    pub(crate) fn rename_table<S: PageSource>(
+        &mut self,
+        store: &Store<S>,
+        number: usize,
+        new: &str,
+    ) -> Result<()> {
+        let (len, max) = (new.len(), key_max(store.page_size));
+        if len > max {
+            return Err(Error::KeyTooLong { len, max });
+        }
+        let root = self.root(number)?;
+        let name = Arc::clone(&self.tables[number].name);
+        self.changes.version += 1;
+        let table = &mut self.tables[number];
+        (table.root, table.changed) = (None, true);
+        // Behind all others, so that it counts and not what bore the name before.
+        self.add_table(new, root, true);
+        self.log.rename_table(&name, new);
+        Ok(())
+    }
+
     /// The names of the tables opened or made, and whether each is there.
     pub(crate) fn known_tables(&self) -> impl Iterator<Item = (&Arc<str>, &OpenTable)> {
         self.by_name.iter().map(|(name, number)| (name, &self.tables[*number]))

@@ -11,7 +11,7 @@
 //! | --- | --- |
 //! | 0..8 | checksum: XXH3-64 of bytes 8..512, seeded with the sector's number |
 //! | 8..16 | magic, `BIFOLDLG` |
-//! | 16..20 | format version, 1 |
+//! | 16..20 | format version, 2; 1 lacks renamed tables |
 //! | 20..24 | zero |
 //! | 24..32 | log id |
 //! | 32..40 | `end`, the number of sectors of the file that are in use, head included |
@@ -49,8 +49,10 @@ pub(super) const PAYLOAD: usize = SECTOR - SECTOR_HEADER;
 pub(super) const RECORD_HEADER: usize = 24;
 /// The kind of record that there is.
 pub(super) const KIND_COMMIT: u32 = 1;
-/// The format's version.
-pub(super) const VERSION: u32 = 1;
+/// The format's version: 2 since records may rename tables.
+pub(super) const VERSION: u32 = 2;
+/// The oldest version that can be read.
+pub(super) const VERSION_OLDEST: u32 = 1;
 /// `back` where nothing is known.
 pub(super) const BACK_UNKNOWN: u16 = u16::MAX;
 

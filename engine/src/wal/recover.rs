@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 use super::create::write_heads;
-use super::format::{BACK_UNKNOWN, Head, PAYLOAD, RECORD_HEADER, SECTOR, VERSION, chain_seed, open_sector};
+use super::format::{
+    BACK_UNKNOWN, Head, PAYLOAD, RECORD_HEADER, SECTOR, VERSION, VERSION_OLDEST, chain_seed, open_sector,
+};
 use super::log::{Mode, Wal};
 use super::position::{END_MAX, FIRST, GRAIN, LogStart, Position, Ring};
 use super::reader::Reader;
@@ -104,7 +106,7 @@ impl Heads {
         }
         let mut end = None;
         for head in whole {
-            if head.version != VERSION {
+            if !(VERSION_OLDEST..=VERSION).contains(&head.version) {
                 return Err(Error::UnsupportedVersion(head.version));
             }
             if head.log_id == log_id {

@@ -382,9 +382,15 @@ fn a_missing_log_another_log_and_a_later_version_are_told_apart() {
     assert!(matches!(read(&fs, &path(), &other, true), Err(Error::LogMissing(_))));
     assert!(matches!(read(&fs, &PathBuf::from("x"), &start, true), Err(Error::LogMissing(_))));
     let mut bytes = file.bytes();
-    let later = Head { version: 2, log_id: ID, end: 8 };
-    bytes[..SECTOR].copy_from_slice(&later.encode(0));
-    assert!(matches!(find(&bytes, &start), Err(Error::UnsupportedVersion(2))));
+    for (version, known) in [(0, false), (1, true), (2, true), (3, false)] {
+        let other = Head { version, log_id: ID, end: 8 };
+        bytes[..SECTOR].copy_from_slice(&other.encode(0));
+        match find(&bytes, &start) {
+            Ok(_) => assert!(known, "{version}"),
+            Err(Error::UnsupportedVersion(found)) => assert!(!known && found == version, "{version}"),
+            Err(error) => panic!("{version}: {error}"),
+        }
+    }
     for lost in
         [LogStart { sector: 8, ..start }, LogStart { sector: 1, ..start }, LogStart { lap: 0, ..start }]
     {

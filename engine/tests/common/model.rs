@@ -21,6 +21,8 @@ pub(crate) enum Change {
     RemoveRange(&'static str, Vec<u8>, Vec<u8>),
     /// Drops a table, if it is there.
     Drop(&'static str),
+    /// Gives a table, if it is there, the name of another, which is dropped first, if it is there.
+    Rename(&'static str, &'static str),
     /// Loads sorted entries, all behind those that the table has; makes the table if it is not there.
     Load(&'static str, Arc<Rows>),
 }
@@ -46,6 +48,11 @@ impl Change {
             Self::Drop(table) => {
                 state.remove(*table);
             }
+            Self::Rename(table, new) => {
+                if let Some(rows) = state.remove(*table) {
+                    state.insert((*new).to_owned(), rows);
+                }
+            }
             Self::Load(table, loaded) => {
                 let loaded = loaded.iter().map(|(key, value)| (key.clone(), Arc::clone(value)));
                 rows(state, table).extend(loaded);
@@ -62,6 +69,13 @@ impl Change {
                 txn.table(table)?.remove_range(&from[..]..&to[..]).map(drop)
             }
             Self::Drop(table) => txn.drop_table(table).map(drop),
+            Self::Rename(table, new) => {
+                if table == new || txn.find_table(table)?.is_none() {
+                    return Ok(());
+                }
+                txn.drop_table(new)?;
+                txn.rename_table(table, new)
+            }
             Self::Load(table, rows) => {
                 let mut load = txn.table(table)?.bulk_load()?;
                 rows.iter().try_for_each(|(key, value)| load.push(key, value))?;

@@ -225,6 +225,8 @@ macro_rules! suite {
                 names_of_all_kinds
                 a_table_dropped_and_made_again_is_empty
                 handles_of_a_dropped_table
+                tables_are_renamed
+                a_rename_survives_a_crash
                 empty_tables_stay
             }
             threads {

@@ -210,6 +210,86 @@ pub fn handles_of_a_dropped_table<B: Backend>() {
     assert_eq!(keys, [b"d"]);
 }
 
+pub fn tables_are_renamed<B: Backend>() {
+    let db = fresh::<B>();
+    let txn = db.write().unwrap();
+    let handle = txn.table("a").unwrap();
+    handle.insert("k", "1").unwrap();
+    txn.table("b").unwrap().insert("k", "2").unwrap();
+    assert!(matches!(txn.rename_table("none", "c"), Err(Error::NoSuchTable(name)) if &*name == "none"));
+    assert!(matches!(txn.rename_table("a", "b"), Err(Error::TableExists(name)) if &*name == "b"));
+    assert!(matches!(txn.rename_table("a", "a"), Err(Error::TableExists(_))));
+    let long = "n".repeat(200);
+    assert!(matches!(txn.rename_table("a", &long), Err(Error::KeyTooLong { len: 200, .. })));
+    // Nothing of that has failed the transaction. The names change places.
+    let load = handle.bulk_load().unwrap();
+    txn.rename_table("a", "c").unwrap();
+    assert!(matches!(handle.get("k"), Err(Error::NoSuchTable(name)) if &*name == "a"));
+    assert!(load.finish().is_err());
+    let savepoint = txn.savepoint().unwrap();
+    txn.rename_table("b", "a").unwrap();
+    txn.rename_table("c", "b").unwrap();
+    txn.rollback_to(&savepoint).unwrap();
+    assert_eq!(txn.tables().unwrap(), ["b", "c"]);
+    txn.rename_table("b", "a").unwrap();
+    txn.rename_table("c", "b").unwrap();
+    assert_eq!(txn.tables().unwrap(), ["a", "b"]);
+    assert!(matches!(handle.len(), Err(Error::NoSuchTable(_))));
+    txn.commit().unwrap();
+    let before = db.read().unwrap();
+    db.update(|txn| txn.rename_table("b", "z")).unwrap();
+    for checkpointed in [false, true] {
+        if checkpointed {
+            db.checkpoint().unwrap();
+        }
+        assert_eq!(db.read().unwrap().tables().unwrap(), ["a", "z"]);
+        for (txn, name) in [(&before, "b"), (&db.read().unwrap(), "z")] {
+            assert_eq!(txn.table("a").unwrap().get("k").unwrap().unwrap(), *b"2");
+            assert_eq!(txn.table(name).unwrap().get("k").unwrap().unwrap(), *b"1");
+        }
+        assert_clean(&db);
+    }
+}
+
+pub fn a_rename_survives_a_crash<B: Backend>() {
+    for checkpointed in [false, true] {
+        let fs = MemFs::new();
+        let db = open::<B>(&fs);
+        db.update(|txn| {
+            let table = txn.table("old")?;
+            (0..500u32).try_for_each(|i| table.insert(i.to_be_bytes(), [7; 50]))?;
+            table.insert("large", vec![1; 100_000])?;
+            table.insert("middling", vec![1; 10_000])
+        })
+        .unwrap();
+        if checkpointed {
+            db.checkpoint().unwrap();
+        }
+        db.update(|txn| {
+            txn.table("old")?.insert("before", "")?;
+            txn.rename_table("old", "new")?;
+            // Both names go on, one for another table.
+            txn.table("old")?.insert("only", "this")?;
+            txn.table("new")?.insert("after", "")
+        })
+        .unwrap();
+        let crashed = copy(&fs);
+        db.checkpoint().unwrap();
+        assert_clean(&db);
+        drop(db);
+        for fs in [crashed, fs] {
+            let db = open::<B>(&fs);
+            let txn = db.read().unwrap();
+            assert_eq!(txn.tables().unwrap(), ["new", "old"]);
+            let (new, old) = (txn.table("new").unwrap(), txn.table("old").unwrap());
+            assert_eq!((new.len().unwrap(), old.len().unwrap()), (504, 1));
+            assert_eq!(new.get("large").unwrap().unwrap(), vec![1; 100_000]);
+            assert!(new.contains_key("before").unwrap() && new.contains_key("after").unwrap());
+            assert_clean(&db);
+        }
+    }
+}
+
 pub fn empty_tables_stay<B: Backend>() {
     let fs = MemFs::new();
     let db = open::<B>(&fs);

@@ -73,6 +73,7 @@ pub enum Op {
     /// Keeps a value to the end of the transaction.
     Hold(u8, Key),
     Drop(u8),
+    Rename(u8, u8),
     Savepoint,
     Rollback(u8),
     Verify(u8),
@@ -196,6 +197,7 @@ fn op(large: u32) -> impl Strategy<Value = Op> {
         3 => (t.clone(), bound(), bound(), key()).prop_map(|(t, a, b, k)| Op::Read(t, a, b, k)),
         3 => (t.clone(), key()).prop_map(|(t, k)| Op::Hold(t, k)),
         1 => t.clone().prop_map(Op::Drop),
+        1 => (t.clone(), t.clone()).prop_map(|(t, new)| Op::Rename(t, new)),
         3 => Just(Op::Savepoint),
         2 => any::<u8>().prop_map(Op::Rollback),
         2 => t.prop_map(Op::Verify),

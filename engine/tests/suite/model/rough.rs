@@ -144,6 +144,11 @@ fn apply<S: PageSource>(
             tables.insert(name(*t), Map::new());
         }
         Op::Drop(t) => assert_eq!(txn.drop_table(&name(*t))?, tables.remove(&name(*t)).is_some()),
+        Op::Rename(t, new) if tables.contains_key(&name(*t)) && !tables.contains_key(&name(*new)) => {
+            txn.rename_table(&name(*t), &name(*new))?;
+            let map = tables.remove(&name(*t)).unwrap_or_default();
+            tables.insert(name(*new), map);
+        }
         Op::Savepoint => savepoints.push((txn.savepoint()?, tables.clone())),
         Op::Rollback(n) if !savepoints.is_empty() => {
             savepoints.truncate(usize::from(*n) % savepoints.len() + 1);

@@ -4,7 +4,7 @@
 use super::cursor::Model;
 use super::ops::{Key, Leave, Op, Step};
 use crate::suite::{Backend, DbOf, PATH, assert_clean, builder, copy, is_one_file};
-use bifold::{CursorMut, PageSource, ReadTxn, Savepoint, Table, TableMut, Value, WriteTxn};
+use bifold::{CursorMut, Error, PageSource, ReadTxn, Savepoint, Table, TableMut, Value, WriteTxn};
 use bifold_page_source::MemFs;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -185,6 +185,7 @@ impl<'t, S: PageSource> Open<'t, S> {
                     cursor.take_if(|(table, ..)| *table == name);
                 }
             }
+            Op::Rename(t, new) => self.rename(&name(*t), &name(*new)),
             Op::Savepoint => {
                 self.savepoints.push((self.txn.savepoint().unwrap(), self.tables.clone()));
             }
@@ -193,6 +194,22 @@ impl<'t, S: PageSource> Open<'t, S> {
                 self.verify_held();
                 let (table, map) = self.table(*t);
                 verify(&table, map);
+            }
+        }
+    }
+
+    fn rename(&mut self, table: &str, new: &str) {
+        let renamed = self.txn.rename_table(table, new);
+        if !self.tables.contains_key(table) {
+            assert!(matches!(renamed, Err(Error::NoSuchTable(name)) if &*name == table));
+        } else if self.tables.contains_key(new) {
+            assert!(matches!(renamed, Err(Error::TableExists(name)) if &*name == new));
+        } else {
+            renamed.unwrap();
+            let map = self.tables.remove(table).unwrap();
+            self.tables.insert(new.to_owned(), map);
+            for cursor in &mut self.cursors {
+                cursor.take_if(|(of, ..)| *of == table);
             }
         }
     }

@@ -13,9 +13,9 @@ const FIRST: u32 = 15;
 /// Enough for every page number, which has 40 bits.
 const BUCKETS: usize = 26;
 
-/// A concurrent set of numbers below 2^40.
+/// A concurrent set of numbers below 2^40, such as the pages that have been found whole.
 #[derive(Debug, Default)]
-pub(crate) struct Bits {
+pub struct Bits {
     buckets: [OnceLock<Box<[AtomicU64]>>; BUCKETS],
 }
 
@@ -32,14 +32,14 @@ impl Bits {
     /// Whether `number` is in the set. A relaxed load: whoever may ask about a place already knows, through what
     /// led it there, of everything that was done to it.
     #[inline]
-    pub(crate) fn contains(&self, number: u64) -> bool {
+    pub fn contains(&self, number: u64) -> bool {
         let (bucket, word, bit) = place(number);
         let Some(words) = self.buckets.get(bucket).and_then(OnceLock::get) else { return false };
         words.get(word).is_some_and(|w| w.load(Ordering::Relaxed) >> bit & 1 == 1)
     }
 
     /// Adds `number`. Numbers from 2^40 on are left out.
-    pub(crate) fn insert(&self, number: u64) {
+    pub fn insert(&self, number: u64) {
         let (bucket, word, bit) = place(number);
         let Some(cell) = self.buckets.get(bucket) else { return };
         let words = cell.get_or_init(|| {
@@ -50,7 +50,7 @@ impl Bits {
     }
 
     /// Takes a range of numbers out: one step for each 64 of them, none where nothing was ever inserted.
-    pub(crate) fn remove(&self, range: Range<u64>) {
+    pub fn remove(&self, range: Range<u64>) {
         let mut next = range.start;
         while next < range.end {
             let (bucket, word, bit) = place(next);

@@ -1,0 +1,78 @@
+//! `bifold-bench advise`: which side to build with, for a database that is there.
+//!
+//! From what the file is like, how it is used, and how much memory there is, some short runs of both sides are planned,
+//! on the file itself, which they read in place and never write. What they come to is an advice with its reasons, and
+//! with what would change it.
+#![forbid(unsafe_code)]
+
+mod advice;
+mod facts;
+mod measure;
+mod options;
+mod pattern;
+
+pub use facts::{Facts, Unfit};
+pub use options::Options;
+pub use pattern::{Assume, Pattern};
+
+use crate::Result;
+use crate::cell::{Died, Interrupt};
+use crate::limits::available_memory;
+use crate::memory::{Group, remove_leftovers};
+use advice::Basis;
+
+/// Advises as `options` ask. Returns whether every run came to a result, or was killed for want of memory.
+///
+/// # Errors
+/// [`Unfit`] with the file's name; a budget that is too short; if no child can be started, or neither side came to a
+/// result.
+pub fn advise(options: &Options) -> Result<bool> {
+    let named = |error: &dyn std::fmt::Display| format!("{}: {error}", options.database.display());
+    let facts = Facts::of(&options.database, options.table.as_deref()).map_err(|unfit| named(&unfit))?;
+    let pattern = Pattern::assumed(options.assume);
+    let (memory, memory_origin) = match options.memory {
+        Some(memory) => (memory, "by --memory"),
+        None => (available_memory(), "which this machine has available (--memory says otherwise)"),
+    };
+    remove_leftovers();
+    let refused = match Group::create(memory + facts.harness_bytes) {
+        Ok(group) => group.remove().err().map(|error| error.to_string()),
+        Err(refused) => Some(refused.to_string()),
+    };
+    // Without a bound the machine's own memory is all that can be asked about.
+    let (memory, memory_origin) = match (&refused, options.memory) {
+        (Some(why), Some(asked)) if asked < available_memory() && facts.table_bytes > asked / 2 => {
+            return Err(named(&format!(
+                "what it does within {} MiB cannot be told here: {why}",
+                asked >> 20
+            ))
+            .into());
+        }
+        _ => (memory, memory_origin),
+    };
+    let plan = measure::plan(&facts, memory, refused.is_none(), options.budget).map_err(|why| named(&why))?;
+    let interrupt = Interrupt::on_ctrl_c()?;
+    let measured = measure::run(&facts, &pattern, options, &plan, &interrupt)?;
+    let basis = Basis {
+        facts: &facts,
+        pattern: &pattern,
+        plan: &plan,
+        measured: &measured,
+        memory,
+        memory_origin,
+        unbounded: refused.as_deref(),
+        threads: measure::threads(options),
+    };
+    let died = measured.iter().flatten().filter_map(|run| run.as_ref().err());
+    let failed: Vec<&Died> =
+        died.clone().filter(|died| matches!(died, Died::Failed(_) | Died::Silent(_))).collect();
+    for died in &failed {
+        eprintln!("FAILED: {died}");
+    }
+    let Some(choice) = basis.choose() else {
+        let why = died.clone().next().map_or_else(|| "it was cut short".into(), ToString::to_string);
+        return Err(named(&format!("no side came to a result: {why}")).into());
+    };
+    print!("{}", basis.text(&choice));
+    Ok(failed.is_empty() && !interrupt.came())
+}
