@@ -58,9 +58,11 @@ impl Arena {
 
     /// Takes the memory of all frames from the system. Nobody else knows the arena yet.
     pub(crate) fn populate(&mut self) {
-        for frame in (0..self.frames).step_by(self.frames_per_granule() as usize) {
-            // SAFETY: the frame is one of this arena's, and `&mut self` excludes everybody else.
-            unsafe { self.at(frame).write_volatile(0) };
+        let len = self.frames as usize * self.page_size.bytes();
+        for offset in (0..len).step_by(self.granule) {
+            // SAFETY: the offset lies within the frames, which lie within the mapping, and `&mut self` excludes everybody
+            // else.
+            unsafe { self.at(0).add(offset).write_volatile(0) };
         }
     }
 

@@ -70,7 +70,7 @@ fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
         phase("ageing")?;
         entries = age::<S>(spec, &corpus, entries)?;
     }
-    let files = files(&spec.dir);
+    let files = [spec.dir.clone()];
     let cold = match spec.start {
         Start::Cold => Some(drop_caches(&files)),
         // What an earlier child has brought into the page cache is not charged to this one's group.
@@ -97,7 +97,9 @@ fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
     if roles.iter().any(Role::writes) {
         store.finish()?;
     }
-    let finish = finish.elapsed().as_secs_f64();
+    // Only where those who put it off are measured is it part of their time.
+    let theirs = roles.iter().any(|role| role.measured && role.writes());
+    let finish = if theirs { finish.elapsed().as_secs_f64() } else { 0.0 };
     let measured = Measured { cold, ..meter.end(open_seconds, finish) };
     let counters = store.counters();
     close(spec, store, driven, measured).map(|outcome| Outcome { counters, ..outcome })
@@ -188,6 +190,7 @@ fn close<S: Store>(spec: &Spec, store: S, driven: Driven, measured: Measured) ->
     let tally = &driven.measured;
     Ok(Outcome {
         operations: tally.count(),
+        main: main_op(&spec.workload.work),
         seconds: driven.seconds + measured.finish,
         ops: done_of(tally),
         beside: Beside { operations: driven.beside.count(), ops: done_of(&driven.beside) },
@@ -213,6 +216,18 @@ fn close<S: Store>(spec: &Spec, store: S, driven: Driven, measured: Measured) ->
     })
 }
 
+/// What the workload is about: what measured threads do most often; of several, what is named first.
+fn main_op(work: &Work) -> Op {
+    let Work::Run(roles) = work else { return Op::Insert };
+    let mut main = (Op::Read, 0.0);
+    for (op, share) in roles.iter().filter(|role| role.measured).flat_map(|role| &role.mix) {
+        if *share > main.1 {
+            main = (*op, *share);
+        }
+    }
+    main.0
+}
+
 /// Overwrites random entries, 1,000 a commit.
 fn age<S: Store>(spec: &Spec, corpus: &Corpus, entries: u64) -> Result<u64> {
     let store = S::open(&spec.dir, &spec.setup)?;
@@ -224,9 +239,4 @@ fn age<S: Store>(spec: &Spec, corpus: &Corpus, entries: u64) -> Result<u64> {
     store.finish()?;
     store.close()?;
     Ok(driven.entries)
-}
-
-fn files(dir: &Path) -> Vec<std::path::PathBuf> {
-    let Ok(entries) = dir.read_dir() else { return Vec::new() };
-    entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect()
 }

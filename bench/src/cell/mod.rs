@@ -140,6 +140,8 @@ pub struct Beside {
 pub struct Outcome {
     /// Operations of what is measured.
     pub operations: u64,
+    /// What the workload is about.
+    pub main: Op,
     /// How long that took.
     pub seconds: f64,
     /// By kind.
@@ -186,9 +188,9 @@ impl Outcome {
         self.operations as f64 / self.seconds.max(1e-9)
     }
 
-    /// Latencies of the kind that was done most often.
+    /// What was done of the kind that the workload is about.
     pub fn main(&self) -> Option<&Done> {
-        self.ops.iter().max_by_key(|done| done.count)
+        self.ops.iter().find(|done| done.op == self.main)
     }
 
     /// Processor time of the whole process, in seconds, for an operation.

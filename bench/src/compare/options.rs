@@ -256,6 +256,10 @@ impl Options {
         if workloads.is_empty() {
             workloads.push(workload::find(WORKLOAD)?);
         }
+        let mut seen = std::collections::HashSet::new();
+        if let Some(twice) = workloads.iter().find(|workload| !seen.insert(workload.name.clone())) {
+            return Err(format!("two workloads are called {}", twice.name).into());
+        }
         for workload in &mut workloads {
             self.adapt(workload);
         }

@@ -258,9 +258,12 @@ impl Runner {
         let told = |phase: &str| {
             bar.set_message(format!("{} {} round {}: {phase}", side.name, workload.name, round + 1));
         };
-        let result = cell::run(&child, &self.interrupt, told);
+        let mut result = cell::run(&child, &self.interrupt, told);
         bar.inc(1);
         if let Some(group) = group {
+            if let Ok(Ok(outcome)) = &mut result {
+                outcome.notes.extend(group.notes().iter().cloned());
+            }
             group.remove()?;
         }
         if loads {

@@ -1,6 +1,7 @@
 //! The one rule by which memory is given to sides.
 #![forbid(unsafe_code)]
 
+use crate::limits::available_memory;
 use crate::{Durability, Setup};
 
 /// What a side may have of memory.
@@ -19,14 +20,16 @@ const LEAST: u64 = 4 << 20;
 
 /// How every side is opened on `data` bytes of keys and values, and the rule in words.
 ///
-/// Without a group, memory is no dimension: caches hold all the data, and changes have 256 MiB. In a group, all that a
+/// Without a group, memory is no dimension: caches hold all the data, if the machine has the memory, and changes have
+/// 256 MiB. In a group, all that a
 /// side has lies within it: the page cache of its files, its own cache, changes held back, threads and heaps. A store with
 /// a cache of its own gets five eighths of it for that; changes get an eighth, at most 256 MiB; the rest is left to the
 /// page cache and the heap.
 pub fn setup_for(data: u64, memory: &Memory) -> (Setup, String) {
     let cache = memory.cache.unwrap_or(match memory.group {
         Some(group) => (group / 8 * 5).max(LEAST),
-        None => data + data / 2 + (64 << 20),
+        // No more than the machine has: what does not fit then is read again.
+        None => (data + data / 2 + (64 << 20)).min(available_memory() / 8 * 5),
     });
     let delta = memory.delta.unwrap_or(match memory.group {
         Some(group) => (group / 8).clamp(LEAST, 256 << 20),

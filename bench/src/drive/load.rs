@@ -59,6 +59,7 @@ pub fn load<S: Store>(store: &S, corpus: &Corpus, sorted: bool, per_txn: u64) ->
         }
         store.finish()?;
         let seconds = start.elapsed().as_secs_f64();
+        verify(store, corpus)?;
         made.join().map_err(|_| "the thread that makes entries panicked")??;
         let mut tally = state.into_inner().0;
         let series = std::mem::take(&mut tally.series);
@@ -74,4 +75,22 @@ pub fn load<S: Store>(store: &S, corpus: &Corpus, sorted: bool, per_txn: u64) ->
             checkpoints: Vec::new(),
         })
     })
+}
+
+/// Entries that are looked for after a load, spread over all that are known.
+const LOOKED_FOR: u64 = 2000;
+
+/// Some of what was loaded is there, and all of it is counted by the store, if it can. No part of the time.
+fn verify<S: Store>(store: &S, corpus: &Corpus) -> Result<()> {
+    let known = corpus.known();
+    let mut key = Vec::new();
+    for number in (0..known).step_by(known.div_ceil(LOOKED_FOR).max(1) as usize).chain(known.checked_sub(1)) {
+        corpus.key(number, &mut key);
+        let mut right = false;
+        let found = store.gets(std::iter::once(&key), |value| right = corpus.is_written(&key, value))?;
+        if found != 1 || !right {
+            return Err(format!("{}: entry {number} is not what was loaded", S::NAME).into());
+        }
+    }
+    Ok(())
 }

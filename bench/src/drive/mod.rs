@@ -1,5 +1,8 @@
 //! Doing a workload to a store: threads, warm-up, rates, latencies, and the check of every value that is read.
 //!
+//! What counts is what begins after the warm-up, and the time until the last of it has ended: an operation that takes as
+//! long as the run, or longer, is neither lost nor had for nothing.
+//!
 //! Closed loop: each thread begins an operation when the one before has ended. Open loop (a rate is set): operations
 //! are due at even times, whether or not the store keeps up, and a latency counts from when it was due. So a stall is
 //! felt by all that had to wait for it (the correction of "coordinated omission" that Gil Tene asks for).
@@ -128,6 +131,8 @@ fn run_all<S: Store>(
         Ok(())
     })?;
     let series = std::mem::take(&mut done.series);
+    // What was begun before the end counts, and so does the time until it was done.
+    let seconds = if done.last.is_zero() { seconds } else { done.last.as_secs_f64() };
     Ok(Driven { measured: done, beside, seconds, series, checkpoints, entries: shared.entries() })
 }
 

@@ -42,6 +42,8 @@ pub struct Tally {
     pub bytes_written: u64,
     /// Operations that ended in each step since measuring began.
     pub series: Vec<u64>,
+    /// When the last operation that counts had ended, since measuring began.
+    pub last: Duration,
 }
 
 impl Tally {
@@ -67,6 +69,7 @@ impl Tally {
     #[inline]
     pub(super) fn note_more(&mut self, op: Op, times: u64, at: Duration) {
         self.of(op).count += times;
+        self.last = self.last.max(at);
         let step = (at.as_millis() as u64 / STEP_MS) as usize;
         if self.series.len() <= step {
             self.series.resize(step + 1, 0);
@@ -89,6 +92,7 @@ impl Tally {
             mine.count += tally.count;
             mine.latencies.add(&tally.latencies)?;
         }
+        self.last = self.last.max(other.last);
         self.transactions += other.transactions;
         self.entries_read += other.entries_read;
         self.bytes_read += other.bytes_read;

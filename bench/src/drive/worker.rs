@@ -35,6 +35,8 @@ pub(super) struct Worker<'a, S> {
     values: Vec<Vec<u8>>,
     /// They were deleted, and are to be put back.
     deleted: bool,
+    /// Something was put, and keys and values are still what it was.
+    wrote: bool,
     pub(super) tally: Tally,
 }
 
@@ -75,6 +77,7 @@ impl<'a, S: Store> Worker<'a, S> {
             keys: Vec::new(),
             values: Vec::new(),
             deleted: false,
+            wrote: false,
             tally: Tally::default(),
         }
     }
@@ -85,8 +88,9 @@ impl<'a, S: Store> Worker<'a, S> {
         let mut left = 0u64;
         while !self.shared.stopped() {
             let op = self.draw();
-            let mut count =
-                if matches!(op, Op::Scan | Op::ScanBack | Op::FullScan | Op::Insert) { 1 } else { per_txn };
+            // Of the others, one is a transaction.
+            let many = matches!(op, Op::Read | Op::Missing | Op::Update | Op::Delete);
+            let mut count = if many { per_txn } else { 1 };
             if self.measured && self.shared.measured_since().is_some() {
                 if left == 0 {
                     left = self.shared.take();
@@ -95,12 +99,17 @@ impl<'a, S: Store> Worker<'a, S> {
                     }
                 }
                 count = count.min(left);
-                left -= if op == Op::ReadMany { 1 } else { count };
+                left -= count;
             }
+            let entries = if op == Op::ReadMany { self.role.per_txn.max(1) } else { count };
             self.wait_until_due();
-            self.transaction(op, count)?;
+            if self.shared.stopped() {
+                break;
+            }
+            self.transaction(op, entries)?;
         }
-        self.put_back()
+        self.put_back()?;
+        self.read_back()
     }
 
     fn draw(&mut self) -> Op {
@@ -139,7 +148,7 @@ impl<'a, S: Store> Worker<'a, S> {
 
     fn note(&mut self, op: Op, begun: Instant, ended: Instant) {
         if let Some(start) = self.shared.measured_since()
-            && ended >= start
+            && begun >= start
         {
             self.tally.note(op, ended.saturating_duration_since(begun), ended - start);
         }
@@ -171,6 +180,7 @@ impl<'a, S: Store> Worker<'a, S> {
             Corpus::Made(_) => self.shared.there(),
             Corpus::Sample(_) => self.known,
         };
+        self.wrote = false;
         self.numbers.clear();
         self.keys.resize_with(count as usize, Vec::new);
         for key in &mut self.keys {
@@ -182,6 +192,7 @@ impl<'a, S: Store> Worker<'a, S> {
 
     fn gets(&mut self, op: Op, count: u64) -> Result<()> {
         if op == Op::Missing {
+            self.wrote = false;
             self.keys.resize_with(count as usize, Vec::new);
             for key in &mut self.keys {
                 self.corpus.missing_key(self.choice.random().draw(), key);
@@ -226,8 +237,10 @@ impl<'a, S: Store> Worker<'a, S> {
                 format!("{name}: {what}: {found} of {wanted} entries are there, {seen} were shown").into()
             );
         }
-        self.tally.entries_read += reading.entries;
-        self.tally.bytes_read += reading.bytes;
+        if self.shared.measured_since().is_some() {
+            self.tally.entries_read += reading.entries;
+            self.tally.bytes_read += reading.bytes;
+        }
         Ok(())
     }
 
@@ -258,14 +271,14 @@ impl<'a, S: Store> Worker<'a, S> {
         let mut reading = Reading::new(self.corpus);
         let mut last: Option<Vec<u8>> = None;
         let mut in_order = true;
-        let back = op == Op::ScanBack;
+        let (back, whole) = (op == Op::ScanBack, op == Op::FullScan);
         let see = |key: &[u8], value: &[u8]| {
             if let Some(last) = &mut last {
                 in_order &= if back { key < last.as_slice() } else { key > last.as_slice() };
                 last.clear();
                 last.extend_from_slice(key);
             } else {
-                in_order &= if back { key <= from.as_slice() } else { key >= from.as_slice() };
+                in_order &= if whole { key >= from.as_slice() } else { key == from.as_slice() };
                 last = Some(key.to_vec());
             }
             reading.see(key, value);
@@ -277,7 +290,11 @@ impl<'a, S: Store> Worker<'a, S> {
         };
         let ended = Instant::now();
         if !in_order {
-            return Err(format!("{}: a scan shows entries out of order", S::NAME).into());
+            return Err(format!(
+                "{}: a scan shows entries out of order, or does not begin where it was asked to",
+                S::NAME
+            )
+            .into());
         }
         // More only if entries were inserted between; and as many as were asked for, if there are.
         let wanted = match op {
@@ -326,9 +343,32 @@ impl<'a, S: Store> Worker<'a, S> {
 
     fn put(&mut self) -> Result<()> {
         self.store.put(Order::Random, self.keys.iter().zip(&self.values))?;
-        self.tally.entries_written += self.keys.len() as u64;
-        let bytes: usize = self.keys.iter().chain(&self.values).map(Vec::len).sum();
-        self.tally.bytes_written += bytes as u64;
+        self.wrote = true;
+        let bytes = self.keys.iter().chain(&self.values).map(Vec::len).sum();
+        self.note_written(self.keys.len(), bytes);
+        Ok(())
+    }
+
+    fn note_written(&mut self, entries: usize, bytes: usize) {
+        if self.shared.measured_since().is_some() {
+            self.tally.entries_written += entries as u64;
+            self.tally.bytes_written += bytes as u64;
+        }
+    }
+
+    /// What this thread wrote last is what is there, if no other thread writes.
+    fn read_back(&mut self) -> Result<()> {
+        if !(self.alone && self.wrote) {
+            return Ok(());
+        }
+        let name = S::NAME;
+        for (key, value) in self.keys.iter().zip(&self.values) {
+            let mut same = false;
+            let found = self.store.gets(std::iter::once(key), |there| same = there == value.as_slice())?;
+            if found != 1 || !same {
+                return Err(format!("{name}: the last value written to key {} is not there", hex(key)).into());
+            }
+        }
         Ok(())
     }
 
@@ -381,6 +421,7 @@ impl<'a, S: Store> Worker<'a, S> {
         let begun = self.begin();
         self.store.delete(self.keys.iter())?;
         self.deleted = true;
+        self.note_written(self.keys.len(), self.keys.iter().map(Vec::len).sum());
         self.note_commit(Op::Delete, begun);
         // With several threads, another one may have put it back.
         if self.alone && self.store.gets(self.keys.iter().take(1), |_| ())? != 0 {

@@ -135,7 +135,9 @@ impl Report {
 
     /// Whether a side gave a wrong answer, an error, or died of something else than too little memory.
     pub fn has_failures(&self) -> bool {
-        self.cells.iter().any(|cell| matches!(cell.result, Err(Died::Failed(_) | Died::Silent(_))))
+        self.cells
+            .iter()
+            .any(|cell| matches!(cell.result, Err(Died::Failed(_) | Died::Silent(_) | Died::TookTooLong(_))))
     }
 
     /// The cells of a side and a workload, by round.

@@ -5,6 +5,7 @@ use super::{Report, Row, Summary, Value, share};
 use crate::cell::Outcome;
 use crate::limits::Limits;
 use crate::usage::Transfers;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// A table of all that a report holds.
@@ -20,11 +21,20 @@ pub fn table(report: &Report) -> String {
             heading(&mut text, &summary);
         }
         one(&mut text, &summary, report.limits.as_ref());
+        for note in noted(&summary) {
+            let _ = writeln!(text, "note: {note}");
+        }
     }
     if !report.complete {
         let _ = writeln!(text, "\nThis run was cut short: what is not here was not measured.");
     }
     text
+}
+
+/// What could not be done or counted, each once.
+fn noted<'r>(summary: &Summary<'r>) -> BTreeSet<&'r str> {
+    let outcomes = summary.rows.iter().flat_map(|row| row.outcomes.values());
+    outcomes.flat_map(|outcome| &outcome.notes).map(String::as_str).collect()
 }
 
 fn heading(text: &mut String, summary: &Summary<'_>) {

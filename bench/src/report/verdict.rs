@@ -15,7 +15,7 @@ const EQUAL: f64 = 1.05;
 pub fn verdict(report: &Report) -> String {
     let mut text = String::new();
     for cell in &report.cells {
-        if let Err(died @ (Died::Failed(_) | Died::Silent(_))) = &cell.result {
+        if let Err(died @ (Died::Failed(_) | Died::Silent(_) | Died::TookTooLong(_))) = &cell.result {
             let round = cell.round + 1;
             let _ = writeln!(text, "- FAILED: {}, {}, round {round}: {died}", cell.side, cell.workload);
         }
@@ -93,6 +93,9 @@ fn compared(mmap: &Row<'_>, pool: &Row<'_>) -> Compared {
         (Some(_), None) => died(pool).map_or(Compared::Neither, |how| Compared::Died("the pool", how)),
         (Some(m), Some(p)) => {
             let factor = m.median / p.median;
+            if m.rounds.min(p.rounds) < 2 {
+                return Compared::Equal;
+            }
             // With every round of the one before every round of the other, chance is an unlikely winner.
             if factor > EQUAL && m.least > p.most {
                 Compared::Mmap(factor)

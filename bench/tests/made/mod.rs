@@ -59,6 +59,7 @@ pub(crate) fn outcome(workload: &str, rate: f64) -> Outcome {
     let steps = SECONDS * 10;
     let step = |n: u64| (rate / 10.0 * (1.0 + 0.2 * (n as f64 / 7.0).sin())) as u64;
     Outcome {
+        main: kinds[0],
         operations,
         seconds: SECONDS as f64,
         ops: kinds.iter().map(done).collect(),

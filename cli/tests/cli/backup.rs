@@ -1,7 +1,9 @@
 //! Backups: a copy under a new name, whole or not at all.
 
 use crate::common::{BACKENDS, Place, cities};
+use bifold::{Db, PageSource};
 use serde_json::json;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 #[test]
 fn a_backup_is_a_database_of_the_same_content() {
@@ -105,4 +107,76 @@ fn a_full_disk_leaves_nothing() {
         assert!(error.starts_with("bifold: b.bifold: the disk is full"), "{error}");
         assert_eq!(place.files().len(), 1);
     }
+}
+
+/// Set when it is dropped, so that a test that fails ends.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Backups by the program that writes, and does not stop: each shows all of one commit.
+fn hot<S: PageSource>() {
+    let place = Place::new();
+    let db = Db::<S>::open(place.path("a.bifold")).unwrap();
+    let write = |n: u32| {
+        db.update(|txn| {
+            let table = txn.table("t")?;
+            (0..100u32).try_for_each(|key| table.insert((key * 31 % 100).to_be_bytes(), n.to_be_bytes()))?;
+            txn.rename_table("t", "u")?;
+            txn.rename_table("u", "t")?;
+            txn.table("t")?.insert("large", vec![n as u8; 70_000])
+        })
+        .unwrap();
+    };
+    write(0);
+    let (newest, done) = (AtomicU32::new(0), AtomicBool::new(false));
+    let numbers = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for n in (1..).take_while(|_| !done.load(Ordering::SeqCst)) {
+                write(n);
+                newest.store(n, Ordering::SeqCst);
+            }
+        });
+        let _done = Done(&done);
+        let mut numbers = Vec::new();
+        for copy in 0..4 {
+            let path = place.path(&format!("{copy}.bifold"));
+            let before = newest.load(Ordering::SeqCst);
+            assert_eq!(db.backup(&path).unwrap().entries, 101);
+            let after = newest.load(Ordering::SeqCst);
+            // It does go on.
+            while newest.load(Ordering::SeqCst) < before + 3 && !writer.is_finished() {
+                std::thread::yield_now();
+            }
+            let copy = Db::<S>::builder().create(false).open(&path).unwrap();
+            assert!(copy.check().unwrap().is_clean());
+            let txn = copy.read().unwrap();
+            let table = txn.table("t").unwrap();
+            let large = table.get("large").unwrap().unwrap();
+            let number = u32::from_be_bytes(table.get([0; 4]).unwrap().unwrap()[..].try_into().unwrap());
+            assert!((before..=after + 1).contains(&number), "{number} is not between {before} and {after}");
+            for key in 0..100u32 {
+                assert_eq!(table.get(key.to_be_bytes()).unwrap().unwrap(), number.to_be_bytes());
+            }
+            assert!(large.iter().all(|byte| *byte == number as u8));
+            numbers.push(number);
+        }
+        numbers
+    });
+    assert!(numbers.is_sorted() && numbers[0] < numbers[3], "{numbers:?}");
+    assert!(db.check().unwrap().is_clean());
+}
+
+#[test]
+fn writers_go_on_under_mmap() {
+    hot::<bifold::mmap::Source>();
+}
+
+#[test]
+fn writers_go_on_under_the_pool() {
+    hot::<bifold::pool::Source>();
 }

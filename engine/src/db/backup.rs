@@ -54,7 +54,7 @@ mod tests {
     use bifold_page_source::{MemFs, MemSource};
     use std::io::ErrorKind;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     fn builder(fs: &MemFs) -> Builder<MemSource> {
         Db::<MemSource>::builder().file_system(Arc::new(fs.clone())).page_size(512).delta_size(64 << 10)
@@ -91,23 +91,30 @@ mod tests {
         numbers.pop_first().unwrap()
     }
 
+    /// Set when it is dropped, so that a test that fails ends.
+    struct Done<'a>(&'a AtomicBool);
+
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
     #[test]
     fn each_shows_one_commit_while_a_writer_goes_on() {
         let fs = MemFs::new();
         let db = builder(&fs).open("/db").unwrap();
         round(&db, 0).unwrap();
         round(&db, 1).unwrap();
-        let (done, committed) = (AtomicBool::new(false), std::sync::atomic::AtomicU32::new(1));
+        let (done, committed) = (AtomicBool::new(false), AtomicU32::new(1));
         std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for n in 2.. {
-                    if done.load(Ordering::Relaxed) {
-                        break;
-                    }
+            let writer = scope.spawn(|| {
+                for n in (2..).take_while(|_| !done.load(Ordering::SeqCst)) {
                     round(&db, n).unwrap();
                     committed.store(n, Ordering::SeqCst);
                 }
             });
+            let _done = Done(&done);
             for copy in 0..8 {
                 // Each after some commits more, so that writing is seen to go on.
                 let before = committed.load(Ordering::SeqCst);
@@ -121,11 +128,10 @@ mod tests {
                 assert!((before..=after + 1).contains(&n), "{n} is not between {before} and {after}");
                 assert!(copy.check().unwrap().is_clean());
                 assert_eq!(copy.stats().file_bytes, report.bytes_after);
-                while committed.load(Ordering::SeqCst) < before + 2 {
+                while committed.load(Ordering::SeqCst) < before + 2 && !writer.is_finished() {
                     std::thread::yield_now();
                 }
             }
-            done.store(true, Ordering::Relaxed);
         });
         assert!(db.check().unwrap().is_clean());
     }

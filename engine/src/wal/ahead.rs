@@ -44,14 +44,20 @@ impl Piece {
     /// Writes the piece, and makes it durable.
     ///
     /// # Errors
-    /// [`Error::DiskFull`] before anything is written; [`Error::Io`], also for what a commit has written meanwhile.
+    /// [`Error::DiskFull`], which harms nothing; [`Error::Io`], also for what a commit has written meanwhile.
     pub(crate) fn run(&self) -> Result<()> {
         let (from, wanted) = (self.from * SECTOR as u64, (self.whole - self.from) * SECTOR as u64);
         match self.file.allocate(from, wanted) {
             Err(e) if Error::is_full(&e) => return Err(Error::DiskFull { wanted }),
             result => result.map_err(|e| Error::io("grow", from, e))?,
         }
-        write_unused(&*self.file, self.log_id, self.from, self.to)?;
+        match write_unused(&*self.file, self.log_id, self.from, self.to) {
+            // Where space cannot be reserved, it is missed here. No head names these sectors.
+            Err(Error::Io { source, .. }) if Error::is_full(&source) => {
+                return Err(Error::DiskFull { wanted });
+            }
+            written => written?,
+        }
         self.file.sync().map_err(|e| Error::io("sync", 0, e))
     }
 }

@@ -119,7 +119,9 @@ impl Heads {
         if !(GRAIN..=END_MAX).contains(&end) {
             return Err(Error::log(0, "the ring's length cannot be"));
         }
-        Ok(Some(Self { ring: Ring { end }, differ: found[0] != found[1] }))
+        // An older version's are made this one's: the log may go on with what that did not know.
+        let old = found.iter().flatten().any(|head| head.version < VERSION);
+        Ok(Some(Self { ring: Ring { end }, differ: old || found[0] != found[1] }))
     }
 }
 

@@ -81,6 +81,8 @@ impl Wal {
         debug_assert!(self.under_way.is_some(), "ended without having begun");
         let meanwhile = self.under_way.take();
         self.poison_on(result)?;
+        // Another sync of this file may have been told of what went wrong with this one.
+        self.check_poison()?;
         self.durable = self.durable.max(pending.taken);
         self.handed_over = self.handed_over.max(pending.last_seq);
         if let Some(UnderWay { handed, retire_to, .. }) = meanwhile {
