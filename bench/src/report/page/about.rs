@@ -18,7 +18,7 @@ const NOT_SHOWN: [&str; 9] = [
     "What the disk read and wrote is counted on the whole device, whoever asked for it. Writes that are not synced may \
      reach it later, in another side's round or after the end.",
     "Resident memory counts the pages of a file that are mapped, and not those of the page cache that are only read \
-     through calls: a side that reads by calls has its cache twice and shows it once. Within a bound of memory both \
+     through calls: a side that reads by calls through the page cache into a cache of its own has pages twice and shows them once. Within a bound of memory both \
      count.",
     "Processor time and faults are those of the whole process. It also chooses keys, checks every value that it reads, \
      and keeps the time, which is the same on every side; what the kernel does in threads of its own (writing back, \
@@ -217,7 +217,9 @@ pub(super) fn appendix(text: &mut String, report: &Report) {
     let command: Vec<String> = report.command.iter().map(|word| quoted(word)).collect();
     let _ = write!(text, "<p>The command:</p>\n<pre>{}</pre>\n", escape(&command.join(" ")));
     for part in &report.parts {
-        let Ok(setup) = serde_json::to_string_pretty(&(&part.setup, &part.pace, &part.source)) else {
+        let Ok(setup) = serde_json::to_string_pretty(
+            &serde_json::json!({ "stores": part.setup, "runs": part.pace, "data": part.source }),
+        ) else {
             continue;
         };
         let _ = writeln!(

@@ -10,7 +10,7 @@ use crate::workload::Op;
 use std::fmt::Write;
 
 /// The most points of a line over time: what is more is too fine to be seen, and makes the page large.
-const POINTS: usize = 80;
+const POINTS: usize = 60;
 /// The height of a plot with two axes.
 const HEIGHT: f64 = 260.0;
 
@@ -116,7 +116,7 @@ pub(super) fn latencies(id: &str, summary: &Summary<'_>, sides: &Sides<'_>, op: 
     plot.upright("no more than", |nanos| shown(Unit::Nanos, nanos).replace(".0 ", " ").replace(".00 ", " "));
     let names = ["0", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %", "99.9999 %", "99.99999 %"];
     let decades = rarest.log10();
-    let every = if decades > 5.5 { 2 } else { 1 };
+    let every = if decades > 4.6 { 2 } else { 1 };
     let ticks =
         names.iter().enumerate().step_by(every).map(|(i, name)| (10f64.powi(i as i32), (*name).to_owned()));
     let ticks: Vec<_> = ticks.filter(|(rare, _)| *rare <= rarest.max(10.0)).collect();

@@ -13,17 +13,16 @@ use std::fmt::Write;
 struct Table<'s, 'r> {
     text: String,
     summary: &'s Summary<'r>,
+    /// A heading that waits for its first row: without one it is left out.
+    heading: Option<String>,
+    /// Whether there are rows that are not closed.
+    open: bool,
 }
 
 impl Table<'_, '_> {
-    /// A heading of some rows.
+    /// A heading of the rows to come.
     fn group(&mut self, name: &str) {
-        let columns = self.summary.rows.len() + 1;
-        let _ = write!(
-            self.text,
-            "<tbody><tr><th class=\"grp\" colspan=\"{columns}\" scope=\"rowgroup\"><span>{}</span></th></tr>",
-            escape(name)
-        );
+        self.heading = Some(name.to_owned());
     }
 
     /// A row; left out if no side has a value.
@@ -32,11 +31,27 @@ impl Table<'_, '_> {
         if cells.iter().all(Option::is_none) {
             return;
         }
+        if let Some(heading) = self.heading.take() {
+            self.close();
+            let columns = self.summary.rows.len() + 1;
+            let _ = write!(
+                self.text,
+                "<tbody><tr><th class=\"grp\" colspan=\"{columns}\" scope=\"rowgroup\"><span>{}</span></th></tr>",
+                escape(&heading)
+            );
+            self.open = true;
+        }
         let _ = write!(self.text, "<tr><th scope=\"row\">{}</th>", escape(name));
         for cell in cells {
             let _ = write!(self.text, "<td>{}</td>", escape(cell.as_deref().unwrap_or("–")));
         }
         self.text.push_str("</tr>");
+    }
+
+    fn close(&mut self) {
+        if std::mem::take(&mut self.open) {
+            self.text.push_str("</tbody>");
+        }
     }
 
     fn figures(&mut self, figures: &[Figure]) {
@@ -53,7 +68,7 @@ pub(super) fn figures(
     ops: &[Op],
     limits: Option<&Limits>,
 ) -> String {
-    let mut table = Table { text: String::new(), summary };
+    let mut table = Table { text: String::new(), summary, heading: None, open: false };
     let caption = format!("{}: medians of the rounds", summary.workload);
     let _ = write!(
         table.text,
@@ -87,7 +102,8 @@ pub(super) fn figures(
     table.row("space amplification", |row| {
         Some(short(row.value(|outcome| outcome.file_bytes as f64 / data_bytes)?.median))
     });
-    table.text.push_str("</tbody></table></div>");
+    table.close();
+    table.text.push_str("</table></div>");
     table.text
 }
 
