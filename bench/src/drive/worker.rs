@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// A thread that does a role.
+#[expect(clippy::struct_excessive_bools, reason = "what a thread is, and how its last entries stand")]
 pub(super) struct Worker<'a, S> {
     store: &'a S,
     corpus: &'a Corpus,

@@ -10,8 +10,6 @@ mod engine;
 mod faults;
 mod figure;
 pub(crate) mod file;
-#[cfg(test)]
-mod fio_tests;
 mod machine;
 pub(crate) mod map;
 mod measure;
