@@ -18,8 +18,8 @@ const NOT_SHOWN: [&str; 9] = [
     "What the disk read and wrote is counted on the whole device, whoever asked for it. Writes that are not synced may \
      reach it later, in another side's round or after the end.",
     "Resident memory counts the pages of a file that are mapped, and not those of the page cache that are only read \
-     through calls: a side that reads by calls through the page cache into a cache of its own has pages twice and shows them once. Within a bound of memory both \
-     count.",
+     through calls: a side that reads by calls through the page cache into a cache of its own has pages twice and \
+     shows them once. Within a bound of memory both count.",
     "Processor time and faults are those of the whole process. It also chooses keys, checks every value that it reads, \
      and keeps the time, which is the same on every side; what the kernel does in threads of its own (writing back, \
      reading ahead) is not in it.",
