@@ -20,6 +20,8 @@ use tempfile::TempDir;
 /// How much longer than expected a child may take before it is given up, and how long at least.
 const PATIENCE: f64 = 20.0;
 const PATIENCE_LEAST: f64 = 120.0;
+/// Data up to this multiple of memory fit, with what a tree takes besides.
+const FITS: f64 = 0.6;
 /// A store that has grown by so much is loaded anew: it is no longer of its size.
 const GROWN: f64 = 1.1;
 
@@ -215,6 +217,9 @@ impl Sweeper {
     fn spec(&self, place: Place, side: usize, workload: Workload, entries: u64, nth: u64) -> Spec {
         let settings = &self.sweep.settings;
         let (setup, _) = settings.setup(place.size);
+        let loads = matches!(workload.work, Work::Load { .. });
+        let fits = settings.grid.sizes[place.size] <= FITS;
+        let read_ahead = fits || loads || workload.scans();
         Spec {
             side: settings.sides[side].clone(),
             dir: self.store(place, side),
@@ -228,7 +233,7 @@ impl Sweeper {
                 rate: None,
                 seed: settings.seed.wrapping_add(nth),
             },
-            setup: Setup { durability: durability(&workload.work), ..setup },
+            setup: Setup { durability: durability(&workload.work), read_ahead, ..setup },
             workload,
             group: None,
             // All is read once: what fits in memory is there, and what does not leaves no memory unused.
