@@ -10,8 +10,11 @@ pub mod compare;
 pub mod corpus;
 pub mod data;
 pub mod drive;
+pub mod instructions;
 pub mod limits;
 pub mod memory;
+#[cfg(feature = "testing")]
+pub mod pieces;
 pub mod report;
 pub mod rounds;
 pub mod sizes;
