@@ -41,7 +41,7 @@ pub(super) fn branch(conditions: &Conditions, hit: bool) -> Result<Search> {
 fn between(keys: &[Vec<u8>], entries: u64) -> Vec<Vec<u8>> {
     let (Some(first), Some(last)) = (keys.first(), keys.last()) else { return Vec::new() };
     let absent = (entries..entries * 20).map(|number| Seed::new(number).key());
-    absent.filter(|key| &key[..] > &first[..] && &key[..] < &last[..]).take(4096).map(Vec::from).collect()
+    absent.filter(|key| key[..] > first[..] && key[..] < last[..]).take(4096).map(Vec::from).collect()
 }
 
 /// The page of this level with the most entries, and its keys.
