@@ -14,8 +14,11 @@ pub mod crossover;
 pub mod data;
 pub mod diff;
 pub mod drive;
+pub mod instructions;
 pub mod limits;
 pub mod memory;
+#[cfg(feature = "testing")]
+pub mod pieces;
 pub mod pread_source;
 pub mod report;
 pub mod sizes;

@@ -131,10 +131,11 @@ pub use mmap::Database;
 #[cfg(all(feature = "buffer-pool", not(feature = "mmap"), not(loom)))]
 pub use pool::Database;
 
-/// What tests put in place of threads and clock; see [`Builder::background`].
+/// What tests put in place of threads and clock (see [`Builder::background`]), and a way into one page for benchmarks.
 #[cfg(any(test, feature = "testing"))]
 pub mod testing {
     pub use crate::background::{Background, Next, Running, Stepper, Task};
+    pub use crate::node::probe::{page_keys, search_page};
 }
 
 /// How a table, cursor or scan reaches its transaction: types that appear in signatures and need no naming.

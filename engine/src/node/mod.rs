@@ -30,6 +30,8 @@ mod build;
 mod edit;
 mod key_buf;
 mod layout;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod probe;
 mod read;
 mod validate;
 
