@@ -109,7 +109,8 @@ fn has_unsafe(line: &str) -> bool {
         let part_of_word = |c: Option<char>| {
             c.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '`' || c == '"' || c == '(')
         };
-        if !part_of_word(before) && !part_of_word(after) {
+        // The keyword has a space or a brace behind it; `'unsafe-inline'` is a word of HTML.
+        if !part_of_word(before) && !part_of_word(after) && after != Some('-') {
             return true;
         }
         rest = &rest[at + 6..];
