@@ -1,9 +1,9 @@
 //! Which cell is worth running next, within what is left of the budget.
 //!
-//! First the frame: the corners, and the diagonal around the size of memory, the smallest data first. Then, where two
-//! neighbours have different winners, the cell half-way between them, so that the border is found by bisection. Then a
-//! second repeat of what was run once; the cells farthest from any that was run; and more repeats where the difference
-//! is within the noise. It is all a function of what was measured so far, so that a sweep that is resumed goes on as if
+//! First the frame: the corners, and the diagonal around the size of memory, the smallest data first. Then, where one
+//! side is faster and its neighbour shows the other to be, the cell half-way between them, so that the border is found
+//! by bisection. Then a second repeat of what was run once; the borders by other measures, and those of being equal;
+//! the cells farthest from any that was run; and more repeats where the difference is within the noise. It is all a function of what was measured so far, so that a sweep that is resumed goes on as if
 //! it had never ended.
 #![forbid(unsafe_code)]
 
@@ -72,13 +72,18 @@ pub fn next(grid: &Grid, repeats: &[Repeat], left: f64, cost: impl Fn(Place) -> 
     };
     let with = |repeats: usize| grid.places().filter(|place| count(*place) == repeats).collect::<Vec<_>>();
     let not_run = |places: Vec<Place>| places.into_iter().filter(|p| count(*p) == 0).collect::<Vec<_>>();
+    let border = |measure, opposite| {
+        affordable(cheapest(not_run(border(grid, repeats, measure, opposite))), Why::Border)
+    };
+    // What was run once may be the other way round the next time: the finer borders, of which noise makes many, wait.
+    let finer = || {
+        let ranks = [true, false].into_iter().flat_map(|o| Measure::ALL.map(|m| (m, o)));
+        ranks.into_iter().find_map(|(measure, opposite)| border(measure, opposite))
+    };
     affordable(not_run(frame(grid)), Why::Frame)
-        .or_else(|| {
-            let border = |measure, opposite| cheapest(not_run(border(grid, repeats, measure, opposite)));
-            let ranks = [true, false].into_iter().flat_map(|o| Measure::ALL.map(|m| (m, o)));
-            ranks.into_iter().find_map(|(m, o)| affordable(border(m, o), Why::Border))
-        })
+        .or_else(|| border(Measure::Rate, true))
         .or_else(|| affordable(cheapest(with(1)), Why::Again))
+        .or_else(finer)
         .or_else(|| affordable(gaps(grid, &counts, &cost), Why::Gap))
         .or_else(|| {
             (2..MOST).find_map(|repeated| {
