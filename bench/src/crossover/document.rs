@@ -85,7 +85,7 @@ pub enum Ended {
 /// A sweep.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Sweep {
-    /// [`VERSION`].
+    /// The version of this form, by which other ones are refused.
     pub version: u32,
     /// `crossover`.
     pub kind: String,

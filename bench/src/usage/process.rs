@@ -23,7 +23,7 @@ pub struct Usage {
     pub involuntary_switches: u64,
     /// Reads and writes.
     pub io: Option<Io>,
-    /// System calls: all, if [`count_system_calls`] was called and permitted before, else reads and writes.
+    /// System calls: all, if [`count_system_calls`](super::count_system_calls) was called and permitted before, else reads and writes.
     pub system_calls: Option<SystemCalls>,
     /// Resident memory: never a difference.
     pub memory: Option<Resident>,

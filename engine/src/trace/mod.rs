@@ -4,9 +4,9 @@
 //! values, when, and by which thread. [`Reader`] gives the calls back, one [`Event`] after the other, to be replayed
 //! against another backend or to be counted. The bytes are described in `docs/trace-format.md`.
 //!
-//! A transaction that is recorded carries what records it ([`calls`]), and hands its number on to tables, cursors and
+//! A transaction that is recorded carries what records it (`calls.rs`), and hands its number on to tables, cursors and
 //! scans. One that is not carries nothing, and each call finds that out by one test. Every thread fills blocks of its
-//! own ([`recorder`]), which are appended to the file as they are full.
+//! own (`recorder.rs`), which are appended to the file as they are full.
 
 mod block;
 pub(crate) mod calls;
