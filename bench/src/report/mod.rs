@@ -102,6 +102,14 @@ pub struct Report {
     pub cells: Vec<Cell>,
 }
 
+impl Part {
+    /// Bytes of a side's files for a byte of keys and values in it, entries that were inserted since the load included.
+    pub fn space(&self, outcome: &Outcome) -> f64 {
+        let grown = outcome.entries as f64 / self.entries.max(1) as f64;
+        outcome.file_bytes as f64 / (self.data_bytes.max(1) as f64 * grown.max(1e-9))
+    }
+}
+
 impl Report {
     /// Reads one.
     ///

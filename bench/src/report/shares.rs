@@ -23,7 +23,9 @@ pub fn share(row: &Row<'_>, part: &Part, workload: &str, limits: &Limits) -> Opt
         let rate = row.value(|outcome| {
             outcome.disk.as_ref().map_or(f64::NAN, |disk| disk.reads as f64 / outcome.seconds)
         })?;
-        return Some((limit.share(rate.median), limit.name.clone()));
+        let share = limit.share(rate.median);
+        // More than the disk can do was somebody else's as well.
+        return (share <= 1.1).then(|| (share, limit.name.clone()));
     }
     let work = &part.workloads.iter().find(|known| known.name == workload)?.work;
     let Work::Run(roles) = work else { return None };

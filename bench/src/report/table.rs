@@ -1,7 +1,7 @@
 //! Reports as tables for a terminal.
 #![forbid(unsafe_code)]
 
-use super::{Report, Row, Summary, Value, share};
+use super::{Part, Report, Row, Summary, Value, share};
 use crate::cell::Outcome;
 use crate::limits::Limits;
 use crate::usage::Transfers;
@@ -72,7 +72,7 @@ fn one(text: &mut String, summary: &Summary<'_>, limits: Option<&Limits>) {
         "space"
     );
     for row in &summary.rows {
-        let _ = writeln!(text, "{}", line(row, summary.part.data_bytes));
+        let _ = writeln!(text, "{}", line(row, summary.part));
     }
     let limits = limits.filter(|_| summary.rows.iter().any(|row| row.rate.is_some()));
     let shares = summary.rows.iter().filter_map(|row| {
@@ -85,7 +85,7 @@ fn one(text: &mut String, summary: &Summary<'_>, limits: Option<&Limits>) {
     }
 }
 
-fn line(row: &Row<'_>, data_bytes: u64) -> String {
+fn line(row: &Row<'_>, part: &Part) -> String {
     let Some(rate) = row.rate else {
         let how = row.died.first().map_or_else(|| "not run".into(), ToString::to_string);
         return format!("{:<18} {how}", row.side);
@@ -130,7 +130,7 @@ fn line(row: &Row<'_>, data_bytes: u64) -> String {
         per_op(&|outcome| outcome.usage.system_calls.map_or(0, |calls| calls.count)),
         per_op(&|outcome| outcome.usage.soft_faults),
         per_op(&|outcome| outcome.usage.hard_faults),
-        format!("{:.2}", of(&|outcome| outcome.file_bytes as f64 / data_bytes.max(1) as f64)),
+        format!("{:.2}", of(&|outcome| part.space(outcome))),
     )
 }
 

@@ -98,9 +98,8 @@ pub(super) fn figures(
     table.figures(&Figure::TRANSFERS);
     table.group("Space");
     table.figures(&Figure::SIZES);
-    let data_bytes = summary.part.data_bytes.max(1) as f64;
     table.row("space amplification", |row| {
-        Some(short(row.value(|outcome| outcome.file_bytes as f64 / data_bytes)?.median))
+        Some(short(row.value(|outcome| summary.part.space(outcome))?.median))
     });
     table.close();
     table.text.push_str("</table></div>");
