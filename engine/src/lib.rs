@@ -85,6 +85,7 @@ mod node;
 mod open;
 mod root;
 mod snapshot;
+pub mod trace;
 mod tree;
 mod txn;
 mod value;

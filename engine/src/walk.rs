@@ -8,6 +8,7 @@ use crate::delta::{Entry, EpochGuard, Image, Slab};
 use crate::error::{Error, Result};
 use crate::node::Node;
 use crate::root::TreeRoot;
+use crate::trace::Recorder;
 use crate::txn::pages::TxnPages;
 use crate::word::{Target, Word};
 use bifold_page_source::{PageId, PageRef, PageSize, PageSource, Visit};
@@ -24,12 +25,14 @@ pub(crate) struct Store<S> {
     pub(crate) page_size: PageSize,
     /// Bytes written to the file's pages since it was opened.
     pub(crate) written_bytes: AtomicU64,
+    /// What records the calls made through this handle, if anything does.
+    pub(crate) trace: Option<Arc<Recorder>>,
 }
 
 impl<S> Store<S> {
     /// A store over `source`, of a file with this id and page size.
     pub(crate) fn new(source: S, slab: Slab, file_id: u64, page_size: PageSize) -> Self {
-        Self { source, slab, file_id, page_size, written_bytes: AtomicU64::new(0) }
+        Self { source, slab, file_id, page_size, written_bytes: AtomicU64::new(0), trace: None }
     }
 }
 

@@ -19,13 +19,14 @@ use crate::open::{
 };
 use crate::root::{Root, TableMap, TableState, TreeRoot};
 use crate::snapshot::Registry;
+use crate::trace::Recorder;
 use crate::tree::access::Guards;
 use crate::txn::writer::Writer;
 use crate::wal::SyncMethod;
 use crate::walk::{Store, Walk};
 use bifold_page_source::{Access, FileSystem, MemFs, OsFs, PageSize, PageSource, SourceConfig};
 use parking_lot::Mutex;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub struct Builder<S: PageSource> {
     backend: S::Options,
     fs: Arc<dyn FileSystem>,
     file_id: Option<u64>,
+    trace: Option<PathBuf>,
+    hide_trace_keys: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,6 +88,8 @@ impl<S: PageSource> Builder<S> {
             backend: S::Options::default(),
             fs: Arc::new(OsFs),
             file_id: None,
+            trace: None,
+            hide_trace_keys: false,
         }
     }
 
@@ -164,6 +169,29 @@ impl<S: PageSource> Builder<S> {
     #[must_use]
     pub fn backend(mut self, options: S::Options) -> Self {
         self.backend = options;
+        self
+    }
+
+    /// Records every call on the database, keys and lengths of values with it, to a new file at `path`: to be read by
+    /// [`trace::Reader`](crate::trace::Reader), and replayed by Bifold's benchmarks. Default: nothing is recorded.
+    ///
+    /// A call then takes some 100 nanoseconds longer. The file grows by the length of a key and about ten bytes with each
+    /// call, and each thread has at most 128 KiB of memory for what is not in it yet. It is never synced: what a process
+    /// that is killed recorded in its last second, or with less than 32 KiB, may be missing. What goes wrong with
+    /// the file later ends the recording, with a warning through `tracing`, and no call fails by it; but if it cannot be
+    /// created, or is there already, [`open`](Self::open) fails.
+    #[must_use]
+    pub fn record_trace(mut self, path: impl AsRef<Path>) -> Self {
+        self.trace = Some(path.as_ref().to_path_buf());
+        self
+    }
+
+    /// Whether keys are hidden in what [`record_trace`](Self::record_trace) records: each is replaced by another of the
+    /// same length, equal ones by equal ones, with no way back. Their order is lost with it. Names of tables stay as
+    /// they are. Default false.
+    #[must_use]
+    pub fn hide_trace_keys(mut self, hide: bool) -> Self {
+        self.hide_trace_keys = hide;
         self
     }
 
@@ -263,8 +291,13 @@ impl<S: PageSource> Builder<S> {
     }
 
     fn open_file(&self, fs: Arc<dyn FileSystem>, locked: LockedFile, mode: Mode) -> Result<Db<S>> {
-        let (shared, meta) = self.attach(fs, locked, mode)?;
+        let (mut shared, meta) = self.attach(fs, locked, mode)?;
         recover::run(&shared, &meta, &log_path(&shared.path))?;
+        if let Some(path) = &self.trace {
+            // Over the builder's file system, also where the database itself is in memory.
+            let page_size = shared.store.page_size.bytes();
+            shared.store.trace = Some(Recorder::create(&*self.fs, path, page_size, self.hide_trace_keys)?);
+        }
         Ok(Db::from_shared(Arc::new(shared)))
     }
 

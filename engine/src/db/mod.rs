@@ -20,6 +20,8 @@ use crate::checkpoint::{LogAfter, load_free_map, walk_cut_subtrees, write};
 use crate::error::{Error, Result};
 use crate::gate::Wait;
 use crate::group::LogTask;
+use crate::trace::Op;
+use crate::trace::calls::TxnCalls;
 use crate::txn::read::{Owner, ReadTxn};
 use crate::txn::write::WriteTxn;
 use crate::txn::writer::Writer;
@@ -88,7 +90,7 @@ impl<S: PageSource> Db<S> {
     /// None today; a `Result` so that reading from other processes can be added.
     #[inline]
     pub fn read(&self) -> Result<ReadTxn<'_, S>> {
-        Ok(ReadTxn::new(Owner::Borrowed(&self.shared)))
+        Ok(self.read_own().recorded())
     }
 
     /// The same, for a transaction that keeps the database open by itself and so goes anywhere.
@@ -96,7 +98,13 @@ impl<S: PageSource> Db<S> {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn read_owned(&self) -> Result<ReadTxn<'static, S>> {
-        Ok(ReadTxn::new(Owner::Held(Arc::clone(&self.shared))))
+        Ok(ReadTxn::new(Owner::Held(Arc::clone(&self.shared))).recorded())
+    }
+
+    /// The engine's own read transaction, which is never recorded.
+    #[inline]
+    pub(crate) fn read_own(&self) -> ReadTxn<'_, S> {
+        ReadTxn::new(Owner::Borrowed(&self.shared))
     }
 
     /// Begins the write transaction, after waiting for its turn: threads come in the order they asked.
@@ -125,8 +133,25 @@ impl<S: PageSource> Db<S> {
     }
 
     fn begin(&self, wait: Wait) -> Result<WriteTxn<'_, S>> {
+        let recorder = self.shared.store.trace.as_ref();
+        let at = recorder.map_or(0, |recorder| recorder.now());
+        let txn = self.write_own(wait)?;
+        Ok(txn.recorded(recorder.map(|recorder| Box::new(TxnCalls::write(recorder, at)))))
+    }
+
+    /// The engine's own write transaction, which is never recorded.
+    pub(crate) fn write_own(&self, wait: Wait) -> Result<WriteTxn<'_, S>> {
         let writer = self.take_writer(wait)?;
         Ok(WriteTxn::new(&self.shared, writer))
+    }
+
+    /// Makes a call, and records it as `op` if calls are recorded and it does not fail.
+    fn call<R>(&self, op: &Op<'_>, call: impl FnOnce() -> Result<R>) -> Result<R> {
+        let Some(recorder) = &self.shared.store.trace else { return call() };
+        let at = recorder.now();
+        let result = call()?;
+        recorder.record(at, op);
+        Ok(result)
     }
 
     /// The writer's state, ready to be used.
@@ -189,11 +214,11 @@ impl<S: PageSource> Db<S> {
     /// # Errors
     /// [`Error::ReadOnly`]; [`Error::OutcomeUnknown`] if the sync failed, now or earlier.
     pub fn sync(&self) -> Result<()> {
-        match self.shared.mode {
+        self.call(&Op::Sync, || match self.shared.mode {
             Mode::ReadOnly => Err(Error::ReadOnly),
             Mode::Ephemeral => Ok(()),
             Mode::Durable => self.shared.sync_commits(),
-        }
+        })
     }
 
     /// Writes everything committed so far to the file, as fast as the disk takes it, so that recovery has nothing to do.
@@ -203,6 +228,11 @@ impl<S: PageSource> Db<S> {
     /// # Errors
     /// As [`write`](Self::write); [`Error::DiskFull`], after which nothing has changed.
     pub fn checkpoint(&self) -> Result<()> {
+        self.call(&Op::Checkpoint { waited: true }, || self.checkpoint_own())
+    }
+
+    /// A checkpoint of the engine's own, which is never recorded.
+    pub(crate) fn checkpoint_own(&self) -> Result<()> {
         // Sees to it that the free map is read.
         let writer = self.take_writer(Wait::Ever)?;
         self.shared.gate.release(writer);
@@ -219,10 +249,12 @@ impl<S: PageSource> Db<S> {
     /// As [`write`](Self::write). What the background meets, it traces.
     pub fn begin_checkpoint(&self) -> Result<()> {
         // Sees to it that the free map is read.
-        let writer = self.take_writer(Wait::Ever)?;
-        self.shared.gate.release(writer);
-        self.shared.ask_for_checkpoint();
-        Ok(())
+        self.call(&Op::Checkpoint { waited: false }, || {
+            let writer = self.take_writer(Wait::Ever)?;
+            self.shared.gate.release(writer);
+            self.shared.ask_for_checkpoint();
+            Ok(())
+        })
     }
 
     /// Closes the database: checkpoints what the log holds and removes the log. Dropping does the same without
@@ -317,6 +349,9 @@ impl<S: PageSource> Drop for Db<S> {
         match self.finish() {
             Ok(()) | Err(Error::Poisoned(_)) => {}
             Err(error) => tracing::error!(%error, "closing failed; the next opening recovers from the log"),
+        }
+        if let Some(recorder) = &self.shared.store.trace {
+            recorder.flush();
         }
     }
 }

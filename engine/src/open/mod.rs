@@ -7,7 +7,7 @@
 
 #[cfg(test)]
 mod crash_tests;
-mod create;
+pub(crate) mod create;
 mod lock;
 mod settle;
 #[cfg(test)]

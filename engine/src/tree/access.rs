@@ -6,6 +6,8 @@
 
 use crate::error::Result;
 use crate::root::TreeRoot;
+use crate::trace::Op;
+use crate::trace::calls::TableCalls;
 use crate::walk::{Store, Walk};
 use bifold_page_source::PageSource;
 use crossbeam_utils::CachePadded;
@@ -35,6 +37,21 @@ pub(crate) trait Access<'t, S: PageSource + 't> {
     #[inline]
     fn alive(&self) -> Alive<'t> {
         Alive(None)
+    }
+
+    /// What records the calls on this table, if anything does.
+    #[inline]
+    fn calls(&self) -> Option<TableCalls<'t>> {
+        None
+    }
+
+    /// Makes a call of the user's, and records it if calls are recorded and it does not fail.
+    #[inline]
+    fn call<'a, R>(&self, call: impl FnOnce() -> Result<R>, op: impl FnOnce(u64, &R) -> Op<'a>) -> Result<R> {
+        match self.calls() {
+            None => call(),
+            Some(calls) => calls.call(call, op),
+        }
     }
 }
 
@@ -94,12 +111,19 @@ impl Drop for Alive<'_> {
 pub struct ReadAccess<'t, S: PageSource> {
     store: &'t Store<S>,
     root: TreeRoot,
+    /// The number under which the table's calls are recorded; 0 if they are not.
+    table: u64,
 }
 
 impl<'t, S: PageSource> ReadAccess<'t, S> {
     /// The tree below `root`, in a store where that root is kept from being reused for `'t`.
     pub(crate) fn new(store: &'t Store<S>, root: TreeRoot) -> Self {
-        Self { store, root }
+        Self { store, root, table: 0 }
+    }
+
+    /// The same, with its calls recorded as those of opening `table` unless that is 0.
+    pub(crate) fn recorded_as(self, table: u64) -> Self {
+        Self { table, ..self }
     }
 }
 
@@ -136,6 +160,14 @@ impl<'t, S: PageSource> Access<'t, S> for ReadAccess<'t, S> {
     #[inline]
     fn version(&self) -> u64 {
         0
+    }
+
+    #[inline]
+    fn calls(&self) -> Option<TableCalls<'t>> {
+        if self.table == 0 {
+            return None;
+        }
+        self.store.trace.as_ref().map(|recorder| TableCalls { recorder, table: self.table })
     }
 }
 

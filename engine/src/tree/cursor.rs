@@ -5,6 +5,8 @@ use super::access::Access;
 use super::gap::Gap;
 use super::position::Position;
 use crate::error::Result;
+use crate::trace::From;
+use crate::trace::calls::CursorCalls;
 use crate::value::{Large, Value};
 use bifold_page_source::PageSource;
 use std::fmt;
@@ -25,6 +27,8 @@ pub struct Cursor<'t, S: PageSource + 't, A> {
     position: Position<'t, S>,
     /// The bytes of the entry it stands on, if they are not in the leaf.
     large: Option<Value<'t, S>>,
+    /// What records it, if anything does.
+    calls: Option<Box<CursorCalls>>,
 }
 
 #[expect(private_bounds, reason = "only transactions make one, and they know how to be reached")]
@@ -32,7 +36,8 @@ impl<'t, S: PageSource, A: Access<'t, S>> Cursor<'t, S, A> {
     /// A fresh cursor.
     pub(crate) fn new(access: A) -> Self {
         let position = Position::new(&access);
-        Self { access, position, large: None }
+        let calls = access.calls().map(|calls| Box::new(CursorCalls::new(calls)));
+        Self { access, position, large: None, calls }
     }
 
     /// Moves to the next entry, key and value; `None` behind the last.
@@ -43,6 +48,7 @@ impl<'t, S: PageSource, A: Access<'t, S>> Cursor<'t, S, A> {
     #[inline]
     pub fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
         let found = self.position.next(&self.access)?;
+        self.stepped(found, true);
         self.lend(found)
     }
 
@@ -53,6 +59,7 @@ impl<'t, S: PageSource, A: Access<'t, S>> Cursor<'t, S, A> {
     #[inline]
     pub fn prev(&mut self) -> Result<Option<(&[u8], &[u8])>> {
         let found = self.position.prev(&self.access)?;
+        self.stepped(found, false);
         self.lend(found)
     }
 
@@ -61,6 +68,7 @@ impl<'t, S: PageSource, A: Access<'t, S>> Cursor<'t, S, A> {
     /// # Errors
     /// I/O errors, and [`Corrupt`](crate::Error::Corrupt).
     pub fn first(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        self.sent(|| From::First);
         self.position.seek(&self.access, Gap::Start)?;
         self.next()
     }
@@ -70,6 +78,7 @@ impl<'t, S: PageSource, A: Access<'t, S>> Cursor<'t, S, A> {
     /// # Errors
     /// As [`first`](Self::first).
     pub fn last(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        self.sent(|| From::Last);
         self.position.seek(&self.access, Gap::End)?;
         self.prev()
     }
@@ -79,7 +88,9 @@ impl<'t, S: PageSource, A: Access<'t, S>> Cursor<'t, S, A> {
     /// # Errors
     /// As [`first`](Self::first).
     pub fn seek(&mut self, key: impl AsRef<[u8]>) -> Result<Option<(&[u8], &[u8])>> {
-        self.position.seek(&self.access, Gap::Before(key.as_ref()))?;
+        let key = key.as_ref();
+        self.sent(|| From::Seek(key.to_vec().into()));
+        self.position.seek(&self.access, Gap::Before(key))?;
         self.next()
     }
 
@@ -89,7 +100,9 @@ impl<'t, S: PageSource, A: Access<'t, S>> Cursor<'t, S, A> {
     /// # Errors
     /// As [`first`](Self::first).
     pub fn seek_exact(&mut self, key: impl AsRef<[u8]>) -> Result<Option<&[u8]>> {
-        if !self.position.seek(&self.access, Gap::Before(key.as_ref()))? {
+        let key = key.as_ref();
+        self.sent(|| From::SeekExact(key.to_vec().into()));
+        if !self.position.seek(&self.access, Gap::Before(key))? {
             return Ok(None);
         }
         Ok(self.next()?.map(|(_, value)| value))
@@ -124,6 +137,22 @@ impl<'t, S: PageSource, A: Access<'t, S>> Cursor<'t, S, A> {
             Value::in_leaf(&self.access, current.leaf.clone(), current.range)?
         };
         Ok(Some(value))
+    }
+
+    /// Notes an entry that was given.
+    #[inline]
+    fn stepped(&mut self, found: bool, forward: bool) {
+        if let (Some(calls), true) = (&mut self.calls, found) {
+            calls.stepped(forward);
+        }
+    }
+
+    /// Notes that it is sent elsewhere.
+    #[inline]
+    fn sent(&mut self, from: impl FnOnce() -> From<'static>) {
+        if let Some(calls) = &mut self.calls {
+            calls.sent(from());
+        }
     }
 
     /// Lends the entry it stands on.

@@ -5,6 +5,7 @@ use super::access::Access;
 use super::gap::Gap;
 use super::position::Position;
 use crate::error::Result;
+use crate::trace::calls::ScanCalls;
 use crate::value::{Large, Value};
 use bifold_page_source::PageSource;
 use std::fmt;
@@ -33,6 +34,8 @@ struct Entries<'t, S: PageSource + 't, A> {
     front: Position<'t, S>,
     back: Position<'t, S>,
     done: bool,
+    /// What records it, if anything does.
+    calls: Option<Box<ScanCalls>>,
 }
 
 #[expect(private_bounds, reason = "only transactions make one, and they know how to be reached")]
@@ -40,11 +43,15 @@ impl<'t, S: PageSource, A: Access<'t, S>> Scan<'t, S, A> {
     /// The entries between two bounds; none if they are the wrong way round.
     pub(crate) fn new(access: A, lower: Bound<Vec<u8>>, upper: Bound<Vec<u8>>) -> Self {
         let (front, back) = (Position::new(&access), Position::new(&access));
-        Self { range: Entries { access, lower, upper, front, back, done: false } }
+        let calls = access.calls().map(|calls| Box::new(ScanCalls::new(calls, &lower, &upper)));
+        Self { range: Entries { access, lower, upper, front, back, done: false, calls } }
     }
 
     /// The keys alone, of what has not been given yet.
-    pub fn keys(self) -> Keys<'t, S, A> {
+    pub fn keys(mut self) -> Keys<'t, S, A> {
+        if let Some(calls) = &mut self.range.calls {
+            calls.keys = true;
+        }
         Keys { range: self.range }
     }
 }
@@ -57,6 +64,9 @@ impl<'t, S: PageSource, A: Access<'t, S>> Entries<'t, S, A> {
         }
         let moved = if forward { self.step_front() } else { self.step_back() };
         self.done = !matches!(moved, Ok(true));
+        if let (Some(calls), false) = (&mut self.calls, self.done) {
+            calls.stepped(forward);
+        }
         moved
     }
 

@@ -5,6 +5,7 @@ use super::state::WriteState;
 use crate::db::shared::Shared;
 use crate::error::{Error, Result};
 use crate::root::TreeRoot;
+use crate::trace::calls::TableCalls;
 use crate::tree::access::{Access, Alive};
 use crate::walk::{Store, Walk};
 use bifold_page_source::PageSource;
@@ -16,6 +17,8 @@ pub struct WriteAccess<'t, S: PageSource> {
     pub(crate) shared: &'t Shared<S>,
     pub(crate) state: &'t RefCell<WriteState>,
     pub(crate) number: usize,
+    /// The number under which the table's calls are recorded; 0 if they are not.
+    pub(crate) table: u64,
 }
 
 impl<S: PageSource> Clone for WriteAccess<'_, S> {
@@ -58,5 +61,13 @@ impl<'t, S: PageSource> Access<'t, S> for WriteAccess<'t, S> {
             self.state.borrow_mut().note_quiet();
         }
         guards.count()
+    }
+
+    #[inline]
+    fn calls(&self) -> Option<TableCalls<'t>> {
+        if self.table == 0 {
+            return None;
+        }
+        self.shared.store.trace.as_ref().map(|recorder| TableCalls { recorder, table: self.table })
     }
 }

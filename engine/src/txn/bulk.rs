@@ -11,6 +11,7 @@ use super::state::{EARLY_VALUE, VALUE_MAX, WriteState};
 use crate::db::shared::Shared;
 use crate::error::{Error, Result};
 use crate::node::{inline_max, key_max};
+use crate::trace::calls::LoadCalls;
 use crate::tree::access::{Access, Alive};
 use crate::tree::bulk::Builder;
 use crate::value::Large;
@@ -57,6 +58,8 @@ pub struct BulkLoad<'t, S: PageSource> {
     len: u64,
     stage: Stage,
     pages: BulkPages,
+    /// What records it, if anything does.
+    calls: Option<Box<LoadCalls>>,
     _alive: Alive<'t>,
 }
 
@@ -98,16 +101,18 @@ impl Staged {
 
 impl<'t, S: PageSource> BulkLoad<'t, S> {
     pub(super) fn new(access: WriteAccess<'t, S>) -> Result<Self> {
-        let load = Self {
+        let mut load = Self {
             access,
             first: Vec::new(),
             last: Vec::new(),
             len: 0,
             stage: Stage::Small(Staged::default()),
             pages: BulkPages::new(access.shared.store.page_size.bytes()),
+            calls: None,
             _alive: access.alive(),
         };
         load.check_usable()?;
+        load.calls = access.calls().map(|calls| Box::new(LoadCalls::new(calls)));
         Ok(load)
     }
 
@@ -155,6 +160,9 @@ impl<'t, S: PageSource> BulkLoad<'t, S> {
         self.last.clear();
         self.last.extend_from_slice(key);
         self.len += 1;
+        if let Some(calls) = &self.calls {
+            calls.pushed(key, value.len() as u64);
+        }
         Ok(())
     }
 
@@ -199,14 +207,16 @@ impl<'t, S: PageSource> BulkLoad<'t, S> {
     /// [`push`](Self::push) may say of a disk, which fails the transaction.
     pub fn finish(mut self) -> Result<u64> {
         self.check_usable()?;
-        if self.len == 0 {
-            return Ok(0);
+        if self.len > 0 {
+            if !self.is_behind_table(&self.first)? {
+                return Err(Error::NotInOrder);
+            }
+            let access = self.access;
+            access.state.borrow_mut().attempt(|state| self.settle(state))?;
         }
-        if !self.is_behind_table(&self.first)? {
-            return Err(Error::NotInOrder);
+        if let Some(calls) = &mut self.calls {
+            calls.finished = true;
         }
-        let access = self.access;
-        access.state.borrow_mut().attempt(|state| self.settle(state))?;
         Ok(self.len)
     }
 

@@ -7,6 +7,8 @@ use crate::db::shared::Shared;
 use crate::error::{Error, Result};
 use crate::root::{Root, TableState};
 use crate::snapshot::{Registry, Snapshot};
+use crate::trace::Op;
+use crate::trace::calls::TxnCalls;
 use crate::tree::access::ReadAccess;
 use crate::tree::scan::Scan;
 use crate::walk::damaged;
@@ -51,12 +53,21 @@ impl<S> Deref for Owner<'_, S> {
 /// number. Forgotten (`mem::forget`), it holds its snapshot for as long as the database is open, and breaks nothing.
 pub struct ReadTxn<'db, S: PageSource> {
     snapshot: Snapshot<Root, Owner<'db, S>>,
+    /// What records it, if anything does.
+    calls: Option<Box<TxnCalls>>,
 }
 
 impl<'db, S: PageSource> ReadTxn<'db, S> {
     #[inline]
     pub(crate) fn new(owner: Owner<'db, S>) -> Self {
-        Self { snapshot: Snapshot::new(owner) }
+        Self { snapshot: Snapshot::new(owner), calls: None }
+    }
+
+    /// The same, recorded if calls on its database are.
+    #[inline]
+    pub(crate) fn recorded(mut self) -> Self {
+        self.calls = self.shared().store.trace.as_ref().map(|recorder| Box::new(TxnCalls::read(recorder)));
+        self
     }
 
     fn shared(&self) -> &Shared<S> {
@@ -78,8 +89,11 @@ impl<'db, S: PageSource> ReadTxn<'db, S> {
     /// Damage and I/O errors met on the way.
     pub fn find_table(&self, name: &str) -> Result<Option<Table<'_, S, ReadAccess<'_, S>>>> {
         let store = &self.shared().store;
+        let calls = self.calls.as_deref();
+        let at = calls.map_or(0, TxnCalls::now);
         let root = lookup_table(store, &self.snapshot, name)?;
-        Ok(root.map(|root| Table::new(ReadAccess::new(store, root))))
+        let table = calls.map_or(0, |calls| calls.open_table(at, name, root.is_some()));
+        Ok(root.map(|root| Table::new(ReadAccess::new(store, root).recorded_as(table))))
     }
 
     /// The names of all tables, in order.
@@ -87,6 +101,9 @@ impl<'db, S: PageSource> ReadTxn<'db, S> {
     /// # Errors
     /// Damage and I/O errors met on the way.
     pub fn tables(&self) -> Result<Vec<String>> {
+        if let Some(calls) = &self.calls {
+            calls.record(calls.now(), |txn| Op::ListTables { txn });
+        }
         list_tables(self.shared(), &self.snapshot)
     }
 

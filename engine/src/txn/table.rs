@@ -3,6 +3,8 @@
 
 use crate::error::Result;
 use crate::root::TreeRoot;
+use crate::trace::Op;
+use crate::trace::calls::borrowed;
 use crate::tree::access::Access;
 use crate::tree::cursor::Cursor;
 use crate::tree::gap::Gap;
@@ -12,6 +14,7 @@ use crate::txn::reader::ValueReader;
 use crate::value::Value;
 use crate::walk::Walk;
 use bifold_page_source::PageSource;
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
 
@@ -50,6 +53,11 @@ impl<S: PageSource, A> Table<'_, S, A> {
     }
 }
 
+/// The length of a value that is there.
+fn len(value: Option<&[u8]>) -> Option<u64> {
+    value.map(|value| value.len() as u64)
+}
+
 /// Bounds of a range, as owned keys.
 pub(crate) fn owned_bounds<K: AsRef<[u8]>>(range: &impl RangeBounds<K>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
     let own = |bound: Bound<&K>| bound.map(|key| key.as_ref().to_vec());
@@ -64,11 +72,17 @@ impl<'t, S: PageSource, A: Access<'t, S> + Clone> Table<'t, S, A> {
     /// Damage and I/O errors met on the way; in a write transaction, [`TransactionFailed`](crate::Error::TransactionFailed).
     #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value<'t, S>>> {
-        let root = self.access.root()?;
-        match self.access.with(|walk| get::get(walk, &root, key.as_ref()))? {
-            Some((leaf, index)) => Value::of_entry(&self.access, leaf, index).map(Some),
-            None => Ok(None),
-        }
+        let key = key.as_ref();
+        self.access.call(
+            || {
+                let root = self.access.root()?;
+                match self.access.with(|walk| get::get(walk, &root, key))? {
+                    Some((leaf, index)) => Value::of_entry(&self.access, leaf, index).map(Some),
+                    None => Ok(None),
+                }
+            },
+            |table, value| Op::Get { table, key: Cow::Borrowed(key), value_len: len(value.as_deref()) },
+        )
     }
 
     /// Whether `key` has a value.
@@ -76,8 +90,14 @@ impl<'t, S: PageSource, A: Access<'t, S> + Clone> Table<'t, S, A> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        let root = self.access.root()?;
-        Ok(self.access.with(|walk| get::get(walk, &root, key.as_ref()))?.is_some())
+        let key = key.as_ref();
+        self.access.call(
+            || {
+                let root = self.access.root()?;
+                Ok(self.access.with(|walk| get::get(walk, &root, key))?.is_some())
+            },
+            |table, found| Op::Contains { table, key: Cow::Borrowed(key), found: *found },
+        )
     }
 
     /// The values of many keys, in the order of the keys. Pages that are not in memory are read together, level by
@@ -86,7 +106,12 @@ impl<'t, S: PageSource, A: Access<'t, S> + Clone> Table<'t, S, A> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value<'t, S>>>> {
-        get_many::get_many(&self.access, keys)
+        let Some(calls) = self.access.calls() else { return get_many::get_many(&self.access, keys) };
+        let at = calls.recorder.now();
+        let values = get_many::get_many(&self.access, keys)?;
+        let each = keys.iter().zip(&values);
+        calls.get_many(at, each.map(|(key, value)| (key.as_ref(), len(value.as_deref()))));
+        Ok(values)
     }
 
     /// The value of `key` as a stream, which takes little memory however long the value is.
@@ -94,11 +119,20 @@ impl<'t, S: PageSource, A: Access<'t, S> + Clone> Table<'t, S, A> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn reader(&self, key: impl AsRef<[u8]>) -> Result<Option<ValueReader<'t, S>>> {
-        let root = self.access.root()?;
-        match self.access.with(|walk| get::get(walk, &root, key.as_ref()))? {
-            Some((leaf, index)) => ValueReader::of_entry(&self.access, leaf, index).map(Some),
-            None => Ok(None),
-        }
+        let key = key.as_ref();
+        self.access.call(
+            || {
+                let root = self.access.root()?;
+                match self.access.with(|walk| get::get(walk, &root, key))? {
+                    Some((leaf, index)) => ValueReader::of_entry(&self.access, leaf, index).map(Some),
+                    None => Ok(None),
+                }
+            },
+            |table, reader: &Option<ValueReader<'t, S>>| {
+                let value_len = reader.as_ref().map(ValueReader::len);
+                Op::Stream { table, key: Cow::Borrowed(key), value_len }
+            },
+        )
     }
 
     /// How many entries the table has. Costs nothing.
@@ -122,7 +156,7 @@ impl<'t, S: PageSource, A: Access<'t, S> + Clone> Table<'t, S, A> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn first(&self) -> Result<Option<Entry<'t, S>>> {
-        self.entry(|walk, root| get::first(walk, root))
+        self.entry(|walk, root| get::first(walk, root), |table, value_len| Op::First { table, value_len })
     }
 
     /// The entry with the greatest key.
@@ -130,7 +164,7 @@ impl<'t, S: PageSource, A: Access<'t, S> + Clone> Table<'t, S, A> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn last(&self) -> Result<Option<Entry<'t, S>>> {
-        self.entry(|walk, root| get::last(walk, root))
+        self.entry(|walk, root| get::last(walk, root), |table, value_len| Op::Last { table, value_len })
     }
 
     /// The entry with `n` entries before it. Takes one descent.
@@ -138,11 +172,22 @@ impl<'t, S: PageSource, A: Access<'t, S> + Clone> Table<'t, S, A> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn nth(&self, n: u64) -> Result<Option<Entry<'t, S>>> {
-        self.entry(|walk, root| get::nth(walk, root, n))
+        self.entry(|walk, root| get::nth(walk, root, n), |table, value_len| Op::Nth { table, n, value_len })
     }
 
-    /// Key and value of the entry that `find` finds.
+    /// Key and value of the entry that `find` finds; `op` is the call.
     fn entry(
+        &self,
+        find: impl FnOnce(&mut Walk<'_, 't, S>, &TreeRoot) -> Result<Option<get::Found<'t, S>>>,
+        op: impl FnOnce(u64, Option<u64>) -> Op<'static>,
+    ) -> Result<Option<Entry<'t, S>>> {
+        self.access.call(
+            || self.found(find),
+            |table, entry| op(table, entry.as_ref().map(|(_, value)| value.len() as u64)),
+        )
+    }
+
+    fn found(
         &self,
         find: impl FnOnce(&mut Walk<'_, 't, S>, &TreeRoot) -> Result<Option<get::Found<'t, S>>>,
     ) -> Result<Option<Entry<'t, S>>> {
@@ -158,8 +203,14 @@ impl<'t, S: PageSource, A: Access<'t, S> + Clone> Table<'t, S, A> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn rank(&self, key: impl AsRef<[u8]>) -> Result<u64> {
-        let root = self.access.root()?;
-        self.access.with(|walk| get::rank(walk, &root, Gap::Before(key.as_ref())))
+        let key = key.as_ref();
+        self.access.call(
+            || {
+                let root = self.access.root()?;
+                self.access.with(|walk| get::rank(walk, &root, Gap::Before(key)))
+            },
+            |table, rank| Op::Rank { table, key: Cow::Borrowed(key), rank: *rank },
+        )
     }
 
     /// How many entries `range` has, exactly. Takes two descents, whatever the range.
@@ -167,9 +218,17 @@ impl<'t, S: PageSource, A: Access<'t, S> + Clone> Table<'t, S, A> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn count<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<u64> {
-        let root = self.access.root()?;
-        let (lower, upper) = (range.start_bound(), range.end_bound());
-        self.access.with(|walk| get::count_range(walk, &root, Gap::lower(lower), Gap::upper(upper)))
+        self.access.call(
+            || {
+                let root = self.access.root()?;
+                let (lower, upper) = (range.start_bound(), range.end_bound());
+                self.access.with(|walk| get::count_range(walk, &root, Gap::lower(lower), Gap::upper(upper)))
+            },
+            |table, entries| {
+                let (lower, upper) = borrowed(&range);
+                Op::Count { table, lower, upper, entries: *entries }
+            },
+        )
     }
 
     /// The entries of `range` in key order; `.rev()` gives them backwards. A range whose end lies before its start is

@@ -7,11 +7,14 @@ use super::state::{VALUE_MAX, WriteState};
 use super::table::{Entry, Table, owned_bounds};
 use crate::error::{Error, Result};
 use crate::node::key_max;
+use crate::trace::Op;
+use crate::trace::calls::borrowed;
 use crate::tree::access::Access;
 use crate::tree::cursor::Cursor;
 use crate::value::Value;
 use crate::walk::damaged;
 use bifold_page_source::PageSource;
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::{Bound, Deref, RangeBounds};
 
@@ -81,8 +84,13 @@ impl<'t, S: PageSource> TableMut<'t, S> {
     pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         let (key, value) = (key.as_ref(), value.as_ref());
         let access = *self.table.access();
-        self.change(key, value, |state| state.insert(access.shared, access.number, key, value))?;
-        Ok(())
+        access.call(
+            || {
+                self.change(key, value, |state| state.insert(access.shared, access.number, key, value))
+                    .map(drop)
+            },
+            |table, ()| Op::Insert { table, key: Cow::Borrowed(key), value_len: value.len() as u64 },
+        )
     }
 
     /// Sets the value of `key` and returns the one it had.
@@ -136,10 +144,15 @@ impl<'t, S: PageSource> TableMut<'t, S> {
     pub fn remove(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let access = *self.table.access();
         let key = key.as_ref();
-        if key.len() > key_max(access.shared.store.page_size) {
-            return Ok(false);
-        }
-        self.change(key, &[], |state| state.remove(access.shared, access.number, key))
+        access.call(
+            || {
+                if key.len() > key_max(access.shared.store.page_size) {
+                    return Ok(false);
+                }
+                self.change(key, &[], |state| state.remove(access.shared, access.number, key))
+            },
+            |table, found| Op::Remove { table, key: Cow::Borrowed(key), found: *found },
+        )
     }
 
     /// Removes `key` and returns the value it had.
@@ -171,9 +184,17 @@ impl<'t, S: PageSource> TableMut<'t, S> {
             Bound::Included(key) => Some(successor(key)),
         };
         let access = *self.table.access();
-        self.change(&[], &[], |state| {
-            state.remove_range(access.shared, access.number, from.as_deref(), to.as_deref())
-        })
+        access.call(
+            || {
+                self.change(&[], &[], |state| {
+                    state.remove_range(access.shared, access.number, from.as_deref(), to.as_deref())
+                })
+            },
+            |table, removed| {
+                let (lower, upper) = borrowed(&range);
+                Op::RemoveRange { table, lower, upper, removed: *removed }
+            },
+        )
     }
 
     /// Removes all entries.

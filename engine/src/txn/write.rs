@@ -13,7 +13,10 @@ use crate::db::counters::{Counters, nanos};
 use crate::db::shared::Shared;
 use crate::durability::Durability;
 use crate::error::{Error, Result};
+use crate::trace::Op;
+use crate::trace::calls::TxnCalls;
 use bifold_page_source::PageSource;
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -40,6 +43,8 @@ pub struct WriteTxn<'db, S: PageSource> {
     open: bool,
     /// Whether a commit is under way: seen set when dropped, it did not come to its end.
     committing: bool,
+    /// What records it, if anything does.
+    calls: Option<Box<TxnCalls>>,
     /// The gate knows its holder by thread.
     _not_send: PhantomData<*const ()>,
 }
@@ -56,7 +61,25 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
     pub(crate) fn new(shared: &'db Arc<Shared<S>>, writer: Box<Writer>) -> Self {
         let state = RefCell::new(WriteState::new(shared, writer));
         let durability = Cell::new(shared.limits.durability);
-        Self { shared, state, durability, open: true, committing: false, _not_send: PhantomData }
+        Self { shared, state, durability, open: true, committing: false, calls: None, _not_send: PhantomData }
+    }
+
+    /// The same, recorded by `calls`.
+    pub(crate) fn recorded(mut self, calls: Option<Box<TxnCalls>>) -> Self {
+        self.calls = calls;
+        self
+    }
+
+    /// When a call began, if it is recorded.
+    fn now(&self) -> u64 {
+        self.calls.as_deref().map_or(0, TxnCalls::now)
+    }
+
+    /// Records a call that began `at`, if calls are.
+    fn record<'a>(&self, at: u64, op: impl FnOnce(u64) -> Op<'a>) {
+        if let Some(calls) = &self.calls {
+            calls.record(at, op);
+        }
     }
 
     /// Chooses what the commit must have survived before it counts; otherwise that is what the database was opened with
@@ -70,13 +93,10 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
     /// # Errors
     /// [`Error::KeyTooLong`] for a name too long; damage and I/O errors met on the way.
     pub fn table(&self, name: &str) -> Result<TableMut<'_, S>> {
-        let mut state = self.usable()?;
-        let store = &self.shared.store;
-        let number = match state.find_table(store, name)? {
-            Some(number) => number,
-            None => state.create_table(store, name)?,
-        };
-        Ok(self.handle(number))
+        match self.find(name)? {
+            (at, Some(number)) => Ok(self.opened(at, name, number)),
+            (at, None) => self.create(at, name),
+        }
     }
 
     /// The table with this name, or `None` if there is none.
@@ -84,8 +104,11 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
     /// # Errors
     /// Damage and I/O errors met on the way.
     pub fn find_table(&self, name: &str) -> Result<Option<TableMut<'_, S>>> {
-        let number = self.usable()?.find_table(&self.shared.store, name)?;
-        Ok(number.map(|number| self.handle(number)))
+        let (at, number) = self.find(name)?;
+        if let (None, Some(calls)) = (number, &self.calls) {
+            calls.open_table(at, name, false);
+        }
+        Ok(number.map(|number| self.opened(at, name, number)))
     }
 
     /// Creates a table that must not be there yet.
@@ -93,12 +116,25 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
     /// # Errors
     /// [`Error::TableExists`]; [`Error::KeyTooLong`] for a name too long; damage and I/O errors met on the way.
     pub fn create_table(&self, name: &str) -> Result<TableMut<'_, S>> {
-        let mut state = self.usable()?;
-        if state.find_table(&self.shared.store, name)?.is_some() {
-            return Err(Error::TableExists(Arc::from(name)));
+        match self.find(name)? {
+            (_, Some(_)) => Err(Error::TableExists(Arc::from(name))),
+            (at, None) => self.create(at, name),
         }
-        let number = state.create_table(&self.shared.store, name)?;
-        Ok(self.handle(number))
+    }
+
+    /// When it was looked for, if that is recorded, and the table's number if it is there.
+    fn find(&self, name: &str) -> Result<(u64, Option<usize>)> {
+        let at = self.now();
+        Ok((at, self.usable()?.find_table(&self.shared.store, name)?))
+    }
+
+    fn create(&self, at: u64, name: &str) -> Result<TableMut<'_, S>> {
+        let number = self.usable()?.create_table(&self.shared.store, name)?;
+        Ok(self.handle(number, self.calls.as_ref().map_or(0, |calls| calls.create_table(at, name))))
+    }
+
+    fn opened(&self, at: u64, name: &str, number: usize) -> TableMut<'_, S> {
+        self.handle(number, self.calls.as_ref().map_or(0, |calls| calls.open_table(at, name, true)))
     }
 
     /// Drops a table with all its entries; whether there was one. Takes no longer for a large table: its pages are
@@ -107,10 +143,13 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
     /// # Errors
     /// Damage and I/O errors met on the way.
     pub fn drop_table(&self, name: &str) -> Result<bool> {
-        let mut state = self.usable()?;
-        let Some(number) = state.find_table(&self.shared.store, name)? else { return Ok(false) };
-        state.attempt(|state| state.drop_table(&self.shared.store, number))?;
-        Ok(true)
+        let (at, number) = self.find(name)?;
+        if let Some(number) = number {
+            self.attempt(|state| state.drop_table(&self.shared.store, number))?;
+        }
+        let found = number.is_some();
+        self.record(at, |txn| Op::DropTable { txn, name: Cow::Borrowed(name), found });
+        Ok(found)
     }
 
     /// Gives the table `name` the name `new`, which no table may have, and which is at most a quarter page long. Takes no
@@ -137,6 +176,7 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
     /// Damage and I/O errors met on the way.
     pub fn tables(&self) -> Result<Vec<String>> {
         let state = self.usable()?;
+        self.record(self.now(), |txn| Op::ListTables { txn });
         let mut names: BTreeSet<String> = list_tables(self.shared, &state.base)?.into_iter().collect();
         for (name, table) in state.known_tables() {
             if table.root.is_some() {
@@ -156,6 +196,7 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
         let mut state = self.usable()?;
         let id = state.savepoint();
         let owner = state.number;
+        self.record(self.now(), |txn| Op::Savepoint { txn, savepoint: id });
         Ok(Savepoint { id, owner })
     }
 
@@ -169,7 +210,10 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
         if state.number != savepoint.owner {
             return Err(Error::SavepointInvalid);
         }
-        state.rollback_to(&self.shared.store, savepoint.id)
+        let at = self.now();
+        state.rollback_to(&self.shared.store, savepoint.id)?;
+        self.record(at, |txn| Op::Rollback { txn, savepoint: savepoint.id });
+        Ok(())
     }
 
     /// Commits. On `Ok` the transaction has the durability that it, or the database, asks for: by default it survives
@@ -182,7 +226,17 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
     /// [`Error::OutcomeUnknown`] if writing or syncing the log failed: after reopening, the transaction is there as a
     /// whole or not at all. Any other error means that it is *not* committed: [`Error::DiskFull`],
     /// [`Error::TransactionFailed`], [`Error::Poisoned`], I/O errors.
-    pub fn commit(self) -> Result<()> {
+    pub fn commit(mut self) -> Result<()> {
+        let (at, durability, calls) = (self.now(), self.durability.get(), self.calls.take());
+        let committed = self.commit_and_wait();
+        if let Some(calls) = calls {
+            calls.commit(at, durability, true, committed.as_ref().ok().copied());
+        }
+        committed.map(drop)
+    }
+
+    /// Commits and waits for its durability; the commit's number.
+    fn commit_and_wait(self) -> Result<u64> {
         let (shared, durability) = (self.shared, self.durability.get());
         let done = self.end(durability)?;
         let begun = shared.background.now();
@@ -193,7 +247,7 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
             shared.schedule_sync();
         }
         done.wake(shared);
-        reached
+        reached.map(|()| done.seq)
     }
 
     /// Commits without waiting for the disk. The ticket tells when the commit is durable, and can be waited for, by a
@@ -202,9 +256,14 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
     ///
     /// # Errors
     /// As [`commit`](Self::commit), but for errors of the sync, which the ticket returns.
-    pub fn commit_nowait(self) -> Result<CommitTicket> {
+    pub fn commit_nowait(mut self) -> Result<CommitTicket> {
         let (shared, durability) = (self.shared, self.durability.get());
-        let done = self.end(durability)?;
+        let (at, calls) = (self.now(), self.calls.take());
+        let done = self.end(durability);
+        if let Some(calls) = calls {
+            calls.commit(at, durability, false, done.as_ref().ok().map(|done| done.seq));
+        }
+        let done = done?;
         shared.schedule_sync();
         done.wake(shared);
         Ok(CommitTicket::new(shared, done.seq))
@@ -235,8 +294,8 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
         if state.failed { Err(Error::TransactionFailed) } else { Ok(state) }
     }
 
-    fn handle(&self, number: usize) -> TableMut<'_, S> {
-        TableMut::new(Table::new(WriteAccess { shared: self.shared, state: &self.state, number }))
+    fn handle(&self, number: usize, table: u64) -> TableMut<'_, S> {
+        TableMut::new(Table::new(WriteAccess { shared: self.shared, state: &self.state, number, table }))
     }
 }
 

@@ -47,7 +47,7 @@ impl<S: PageSource> Db<S> {
 
     /// Loads all tables into `target`, in one transaction; how many entries.
     fn copy_to(&self, target: &Self) -> Result<u64> {
-        let snapshot = self.read()?;
+        let snapshot = self.read_own();
         let txn = target.write()?;
         let mut entries = 0;
         for name in snapshot.tables()? {

@@ -97,7 +97,7 @@ impl<S: PageSource> Db<S> {
         let pages = Counters::get(&shared.counters.checkpoint_pages);
         let mut compaction = Compaction {
             db: self,
-            tables: self.read()?.tables()?.into_iter().map(Arc::from).collect(),
+            tables: self.read_own().tables()?.into_iter().map(Arc::from).collect(),
             goal: Goal::Order,
             limit: 0,
             chunk: 0,
@@ -123,8 +123,8 @@ impl<S: PageSource> Db<S> {
 
     /// Walks all that was cut off, and makes what is found free.
     fn find_what_was_cut(&self) -> Result<()> {
-        self.checkpoint()?;
-        if self.walk_what_was_cut()? { self.checkpoint() } else { Ok(()) }
+        self.checkpoint_own()?;
+        if self.walk_what_was_cut()? { self.checkpoint_own() } else { Ok(()) }
     }
 
     /// Walks it; whether a checkpoint makes pages free that were found.
@@ -181,7 +181,7 @@ impl<S: PageSource> Compaction<'_, S> {
 
     /// One transaction, and a checkpoint if it is time; `false` if readers hold too much.
     fn step(&mut self, at: &mut Position) -> Result<bool> {
-        let txn = self.db.write()?;
+        let txn = self.db.write_own(Wait::Ever)?;
         let mut found = Found::default();
         let goes_on = txn.attempt(|state| {
             if !self.prepare(state)? {

@@ -82,10 +82,10 @@ impl<S: PageSource> Db<S> {
             return Ok(0);
         }
         // Until the entries refer to the copies: what it sees keeps its place, so that no other value is taken for it.
-        let snapshot = self.read()?;
+        let snapshot = self.read_own();
         let copied = copies.iter_mut().try_for_each(|copy| self.copy_value(&snapshot, copy));
         // Whatever came of it, the places are the transaction's now.
-        let txn = self.write()?;
+        let txn = self.write_own(Wait::Ever)?;
         let moved = txn.attempt(|state| {
             state.undone.extend(copies.iter().map(|copy| copy.run));
             copied?;
