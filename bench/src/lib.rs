@@ -19,6 +19,7 @@ pub mod sizes;
 pub mod small;
 pub mod store;
 pub mod stores;
+pub mod trace;
 pub mod usage;
 pub mod workload;
 pub mod writes;

@@ -39,7 +39,9 @@ impl Estimate {
                 Until::Operations(operations) => operations as f64 / DONE,
             };
         let rounds = part.rounds as f64;
-        let once = if runs > 0.0 { load } else { 0.0 };
+        // A replay that writes begins each round with what was there before it.
+        let again = part.workloads.iter().any(|w| matches!(&w.work, Work::Replay(replay) if replay.writes));
+        let once = if runs > 0.0 { load * if again { rounds } else { 1.0 } } else { 0.0 };
         let seconds = sides * (once + rounds * (loads * load + runs * run));
         // A store that is loaded anew lies beside the one that the others run on.
         let copies = if loads > 0.0 && runs > 0.0 { 2.0 } else { 1.0 };
@@ -88,5 +90,6 @@ pub(super) fn durability(work: &Work) -> Durability {
             let synced = roles.iter().any(|role| role.writes() && role.durability == Durability::Synced);
             if synced { Durability::Synced } else { Durability::Unsynced }
         }
+        Work::Replay(replay) => replay.durability,
     }
 }

@@ -2,9 +2,10 @@
 #![forbid(unsafe_code)]
 
 use super::{Report, Row, Summary, Value, share};
-use crate::cell::Outcome;
+use crate::cell::{Outcome, REPLAY};
 use crate::limits::Limits;
 use crate::usage::Transfers;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// A table of all that a report holds.
@@ -63,6 +64,11 @@ fn one(text: &mut String, summary: &Summary<'_>, limits: Option<&Limits>) {
     );
     for row in &summary.rows {
         let _ = writeln!(text, "{}", line(row, summary.part.data_bytes));
+    }
+    let notes = summary.rows.iter().flat_map(|row| row.outcomes.values()).flat_map(|outcome| &outcome.notes);
+    let notes: BTreeSet<&str> = notes.filter_map(|note| note.strip_prefix(REPLAY)).collect();
+    for note in notes {
+        let _ = writeln!(text, "{note}");
     }
     let limits = limits.filter(|_| summary.rows.iter().any(|row| row.rate.is_some()));
     let shares = summary.rows.iter().filter_map(|row| {
