@@ -164,10 +164,18 @@ fn every_call_of_one_thread_is_replayed_in_order_and_checked() {
         let (_, first) = outcomes[0];
         for (side, outcome) in &outcomes {
             assert_eq!(outcome.entries, left, "{side}: what is there in the end");
-            assert_eq!((outcome.entries_read, outcome.bytes_read), (first.entries_read, first.bytes_read), "{side}");
+            assert_eq!(
+                (outcome.entries_read, outcome.bytes_read),
+                (first.entries_read, first.bytes_read),
+                "{side}"
+            );
             // Two reads were of a snapshot older than a commit.
-            let notes: Vec<&String> = outcome.notes.iter().filter(|note| note.starts_with("replay: ")).collect();
-            assert!(matches!(&notes[..], [note] if note.contains("2 gets found something else")), "{notes:?}");
+            let notes: Vec<&String> =
+                outcome.notes.iter().filter(|note| note.starts_with("replay: ")).collect();
+            assert!(
+                matches!(&notes[..], [note] if note.contains("2 gets found something else")),
+                "{notes:?}"
+            );
             // `contains_key` and a stream, a cursor's exact seek, one in a write transaction, the snapshot's, the last.
             let (read, missing) = (count(outcome, Op::Read), count(outcome, Op::Missing));
             assert_eq!((read, missing), (300 + 2 + 1 + 1 + 1 + 5, 100 + 2 + 1 + 1 + 2), "{side}");
@@ -177,7 +185,9 @@ fn every_call_of_one_thread_is_replayed_in_order_and_checked() {
             assert_eq!(count(outcome, Op::Delete), 1 + 1 + 10 + 100 + 2);
             assert!(count(outcome, Op::Scan) >= 4 && count(outcome, Op::ScanBack) >= 3, "{outcome:?}");
         }
-        for wanted in ["rank, nth and count", "checkpoints and syncs", "reads of what the same", "in its order"] {
+        for wanted in
+            ["rank, nth and count", "checkpoints and syncs", "reads of what the same", "in its order"]
+        {
             assert!(said.contains(wanted), "{wanted}: {said}");
         }
     }
@@ -191,7 +201,8 @@ fn what_differs_from_the_recording_is_noticed() {
     calls(&db).unwrap();
     db.close().unwrap();
     // A wrong byte.
-    let (output, report) = replay(dir.path(), &["--sabotage", "bifold-pool=wrong-byte", "--sides", "pool,mmap"]);
+    let (output, report) =
+        replay(dir.path(), &["--sabotage", "bifold-pool=wrong-byte", "--sides", "pool,mmap"]);
     assert_eq!(output.status.code(), Some(1));
     for cell in &report.cells {
         match (&cell.result, cell.side.as_str()) {
@@ -236,7 +247,9 @@ fn several_threads_are_replayed_at_once_and_hidden_keys_too() {
                         assert_eq!(table.range::<&str, _>("place 0100"..).unwrap().take(5).count(), 5);
                         drop(txn);
                         db.update(|txn| {
-                            txn.table("places")?.insert(place((thread * 50 + turn) % 300), vec![3; 60]).map(drop)
+                            txn.table("places")?
+                                .insert(place((thread * 50 + turn) % 300), vec![3; 60])
+                                .map(drop)
                         })
                         .unwrap();
                     }
@@ -290,7 +303,8 @@ fn what_is_no_whole_trace_is_refused_in_words() {
     let trace = dir.path().join("calls.trace");
     let whole = fs::read(&trace).unwrap();
     let refused = |wanted: &str, args: &[&str]| {
-        let output = bench(dir.path(), &[&["compare", "--trace", "calls.trace", "--sides", "mmap"], args].concat());
+        let output =
+            bench(dir.path(), &[&["compare", "--trace", "calls.trace", "--sides", "mmap"], args].concat());
         let said = text(&output);
         assert_eq!(output.status.code(), Some(2), "{wanted}: {said}");
         assert!(said.contains(wanted), "{wanted}: {said}");
