@@ -78,10 +78,10 @@ fn calls(db: &Database) -> bifold::Result<()> {
     let keys = [place(5), place(999), place(6), place(5)];
     assert_eq!(table.get_many(&keys)?.iter().filter(|value| value.is_some()).count(), 3);
     assert!(table.first()?.is_some() && table.last()?.is_some());
-    assert_eq!(table.range::<&str, _>("place 0010".."place 0020")?.count(), 10);
-    assert_eq!(table.range::<&str, _>("place 0010"..="place 0020")?.rev().take(4).count(), 4);
+    assert_eq!(table.range::<&str>("place 0010".."place 0020").count(), 10);
+    assert_eq!(table.range::<&str>("place 0010"..="place 0020").rev().take(4).count(), 4);
     assert_eq!(table.iter().count(), 300);
-    assert_eq!((table.count::<&str, _>(..)?, table.rank(place(7))?), (300, 7));
+    assert_eq!((table.count::<&str>(..)?, table.rank(place(7))?), (300, 7));
     assert!(table.nth(3)?.is_some());
     let mut cursor = table.cursor();
     assert!(cursor.seek("place 0100")?.is_some());
@@ -109,7 +109,7 @@ fn calls(db: &Database) -> bifold::Result<()> {
     places.insert(place(2), "rolled back")?;
     write.rollback_to(&savepoint)?;
     assert!(places.remove(place(0))? && !places.remove("no place")?);
-    assert_eq!(places.remove_range::<&str, _>("place 0200".."place 0210")?, 10);
+    assert_eq!(places.remove_range::<&str>("place 0200".."place 0210")?, 10);
     write.commit()?;
     assert!(table.get(place(0))?.is_some() && table.get(place(345))?.is_none(), "the snapshot's");
     drop(txn);
@@ -234,7 +234,11 @@ fn several_threads_are_replayed_at_once_and_hidden_keys_too() {
     for hide in [false, true] {
         let _ = fs::remove_file(dir.path().join("calls.trace"));
         let db = recorded(dir.path(), hide);
+        // One transaction, used by another thread than that which opened the table.
+        let txn = db.read().unwrap();
+        let table = txn.table("others").unwrap();
         std::thread::scope(|scope| {
+            scope.spawn(|| assert!(table.get("x").unwrap().is_some()));
             for thread in 0..3usize {
                 let db = &db;
                 scope.spawn(move || {
@@ -244,7 +248,7 @@ fn several_threads_are_replayed_at_once_and_hidden_keys_too() {
                         for n in 0..20 {
                             assert!(table.get(place((thread * 100 + turn + n) % 300)).unwrap().is_some());
                         }
-                        assert_eq!(table.range::<&str, _>("place 0100"..).unwrap().take(5).count(), 5);
+                        assert_eq!(table.range::<&str>("place 0100"..).take(5).count(), 5);
                         drop(txn);
                         db.update(|txn| {
                             txn.table("places")?
@@ -255,12 +259,8 @@ fn several_threads_are_replayed_at_once_and_hidden_keys_too() {
                     }
                 });
             }
-            // One transaction, used by another thread than that which opened the table.
-            let txn = db.read().unwrap();
-            let table = txn.table("others").unwrap();
-            let table = &table;
-            scope.spawn(move || assert!(table.get("x").unwrap().is_some())).join().unwrap();
         });
+        drop(txn);
         db.close().unwrap();
         let (output, report) = replay(dir.path(), &[]);
         let said = text(&output);

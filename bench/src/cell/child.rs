@@ -111,7 +111,7 @@ fn replayed<S: Store>(spec: &Spec, traced: &Traced, replay: &Replay) -> Result<O
     let drive::Replayed { mut driven, notes } =
         drive::replay(&store, traced, replay.speed, &mut || meter.begin())?;
     let finish = Instant::now();
-    if replay.writes {
+    if replay.commits > 0 {
         store.finish()?;
     }
     let finish = finish.elapsed().as_secs_f64();

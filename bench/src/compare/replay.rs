@@ -25,7 +25,7 @@ pub(super) fn parts(options: &Options, dir: &Path) -> Result<Vec<PartPlan>> {
         } else {
             Durability::Unsynced
         },
-        writes: commits > 0,
+        commits,
         scans: survey.scans,
     };
     let pace = Pace {

@@ -86,7 +86,7 @@ fn loaded_at_once(part: &Part) -> u64 {
 
 /// Whether each round of a workload needs the store as it was loaded.
 fn begins_anew(workload: &Workload) -> bool {
-    matches!(&workload.work, Work::Replay(replay) if replay.writes)
+    matches!(&workload.work, Work::Replay(replay) if replay.commits > 0)
 }
 
 impl Runner {

@@ -423,24 +423,26 @@ impl<'a, S: Store> Thread<'a, S> {
         }
         let mut reading = Reading::default();
         let (mut last, mut in_order): (Option<Vec<u8>>, bool) = (None, true);
+        let mut shown = 0;
         let see = |key: &[u8], value: &[u8]| {
+            shown += 1;
             in_order &= last.as_deref().is_none_or(|last| if back { key < last } else { key > last });
             if reading.entries < limit && span.contains(key) {
                 key.clone_into(last.get_or_insert_default());
                 reading.see(key, value);
             }
         };
-        if back {
+        let found = if back {
             // The first one shown may be the bound, which does not belong to it.
             let outside = u64::from(matches!(span.upper, std::ops::Bound::Excluded(_)));
             let from = self.traced.tables().last(span);
-            self.store.scan_back(&from, limit.saturating_add(outside), see)?;
+            self.store.scan_back(&from, limit.saturating_add(outside), see)?
         } else {
-            self.store.scan(&span.first(), limit, see)?;
-        }
+            self.store.scan(&span.first(), limit, see)?
+        };
         let ended = Instant::now();
-        if !in_order {
-            self.wrong(self.number, "a scan shows entries out of order")?;
+        if !in_order || found != shown {
+            self.wrong(self.number, "a scan shows entries out of order, or not all of them")?;
         }
         let seen = reading.entries;
         self.settle(reading, seen)?;

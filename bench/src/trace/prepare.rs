@@ -74,6 +74,9 @@ pub fn prepare(path: &Path, from: Option<(&Path, Option<&str>)>, dir: &Path) -> 
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let path = path.canonicalize().map_err(|error| named(&error))?;
     let survey = Survey::of(&path).map_err(|error| named(&error))?;
+    if survey.hidden && from.is_some() {
+        return Err(named(&"its keys are hidden, and those of a file are others").into());
+    }
     let tables = Tables::new(survey.names.clone(), survey.longest).map_err(|error| named(&error))?;
     let (model, skipped) = model(&path, &survey, &tables).map_err(|error| named(&error))?;
     // Only the name is wanted: the database makes its own file.
@@ -109,7 +112,7 @@ pub fn prepare(path: &Path, from: Option<(&Path, Option<&str>)>, dir: &Path) -> 
         largest: model.largest,
         hidden: survey.hidden,
         exact,
-        complete: from.is_some() && !survey.hidden,
+        complete: from.is_some(),
         entries_at_end,
     };
     let notes = notes(&recording, &survey, &model, &skipped, from.is_some());

@@ -140,8 +140,8 @@ pub struct Replay {
     pub speed: Option<f64>,
     /// What its commits are.
     pub durability: Durability,
-    /// Whether it changes something.
-    pub writes: bool,
+    /// Commits; 0 if it changes nothing.
+    pub commits: u64,
     /// Whether it reads entries one after the other.
     pub scans: bool,
 }
@@ -163,7 +163,7 @@ impl Workload {
         match &self.work {
             Work::Load { .. } => true,
             Work::Run(roles) => roles.iter().any(Role::writes),
-            Work::Replay(replay) => replay.writes,
+            Work::Replay(replay) => replay.commits > 0,
         }
     }
 
