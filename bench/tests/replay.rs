@@ -66,7 +66,6 @@ fn recorded(dir: &Path, hide: bool) -> Database {
 }
 
 /// Calls of every kind, by one thread.
-#[expect(clippy::too_many_lines, reason = "every kind of call")]
 fn calls(db: &Database) -> bifold::Result<()> {
     let txn = db.read()?;
     let table = txn.table("places")?;
@@ -267,7 +266,8 @@ fn several_threads_are_replayed_at_once_and_hidden_keys_too() {
         assert!(output.status.success(), "{said}");
         assert!(said.contains("threads keep within a millisecond"), "{said}");
         assert_eq!(said.contains("its keys are hidden"), hide, "{said}");
-        assert!(report.parts[0].entries >= 250, "{said}");
+        // Those that were read, but for the few that were put before.
+        assert!((100..=211).contains(&report.parts[0].entries), "{said}");
         for (side, outcome) in outcomes(&report) {
             assert_eq!(count(outcome, Op::Read), 3 * 50 * 20 + 1, "{side}");
             assert_eq!(count(outcome, Op::Insert), 150, "{side}");

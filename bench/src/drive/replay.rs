@@ -186,7 +186,7 @@ struct Thread<'a, S> {
     turn: Turn<'a>,
     turns: &'a Turns,
     /// The number it had in the recording.
-    thread: u32,
+    recorded: u32,
     /// The number of its present event, from 1, and when that was recorded.
     number: u64,
     micros: u64,
@@ -207,7 +207,7 @@ impl<'a, S: Store> Thread<'a, S> {
             session: Session::new(traced.tables(), traced.shared(), traced.recording().hidden),
             turn,
             turns,
-            thread,
+            recorded: thread,
             number: 0,
             micros: 0,
             gets: Vec::new(),
@@ -262,7 +262,7 @@ impl<'a, S: Store> Thread<'a, S> {
     }
 
     fn wrong(&self, number: u64, what: &str) -> Result<()> {
-        Err(format!("{}: event {number} of thread {}: {what}", S::NAME, self.thread).into())
+        Err(format!("{}: event {number} of thread {}: {what}", S::NAME, self.recorded).into())
     }
 
     fn note(&mut self, op: Op, begun: Instant, ended: Instant) {

@@ -16,7 +16,7 @@ struct Change {
 /// The changes of a write transaction: for each key what became of it last. Takes memory for the keys, not for values.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Changes {
-    changes: BTreeMap<Vec<u8>, Change>,
+    by_key: BTreeMap<Vec<u8>, Change>,
     /// What changes took the place of, since the first savepoint.
     undo: Vec<(Vec<u8>, Option<Change>)>,
     /// For each savepoint, the length of `undo`.
@@ -29,9 +29,9 @@ impl Changes {
         self.next += 1;
         let change = Change { order: self.next, len };
         if self.savepoints.is_empty() {
-            self.changes.insert(key, change);
+            self.by_key.insert(key, change);
         } else {
-            let before = self.changes.insert(key.clone(), change);
+            let before = self.by_key.insert(key.clone(), change);
             self.undo.push((key, before));
         }
     }
@@ -48,17 +48,17 @@ impl Changes {
 
     /// Whether it was changed.
     pub fn has(&self, key: &[u8]) -> bool {
-        self.changes.contains_key(key)
+        self.by_key.contains_key(key)
     }
 
     /// Whether nothing was.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.by_key.is_empty()
     }
 
     /// The keys that have values, of those in `span`.
     pub fn put_in(&self, span: &Span) -> Vec<Vec<u8>> {
-        let from = self.changes.range(span.first()..);
+        let from = self.by_key.range(span.first()..);
         let within = from.take_while(|(key, _)| span.contains(key));
         within.filter(|(_, change)| change.len.is_some()).map(|(key, _)| key.clone()).collect()
     }
@@ -73,8 +73,8 @@ impl Changes {
         let Some(kept) = self.savepoints.get(&savepoint).copied() else { return };
         while self.undo.len() > kept {
             match self.undo.pop() {
-                Some((key, Some(before))) => self.changes.insert(key, before),
-                Some((key, None)) => self.changes.remove(&key),
+                Some((key, Some(before))) => self.by_key.insert(key, before),
+                Some((key, None)) => self.by_key.remove(&key),
                 None => None,
             };
         }
@@ -83,7 +83,7 @@ impl Changes {
     /// Keys and the lengths of their values, in the order in which they were put; then the keys that are deleted.
     #[expect(clippy::type_complexity, reason = "two lists")]
     pub fn into_parts(self) -> (Vec<(Vec<u8>, u64)>, Vec<Vec<u8>>) {
-        let mut all: Vec<(Vec<u8>, Change)> = self.changes.into_iter().collect();
+        let mut all: Vec<(Vec<u8>, Change)> = self.by_key.into_iter().collect();
         all.sort_unstable_by_key(|(_, change)| change.order);
         let (mut puts, mut deletes) = (Vec::new(), Vec::new());
         for (key, change) in all {
