@@ -25,6 +25,7 @@ pub mod sizes;
 pub mod small;
 pub mod store;
 pub mod stores;
+pub mod trace;
 pub mod usage;
 pub mod workload;
 pub mod writes;

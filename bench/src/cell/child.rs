@@ -1,12 +1,12 @@
 //! The child's side: it does what it is told to one store, and says what came of it.
 #![forbid(unsafe_code)]
 
-use super::{Beside, Message, Outcome, SERIES_STEP_MS, Spec, Start, done_of};
-use crate::corpus::Corpus;
+use super::{Beside, Message, Outcome, REPLAY, SERIES_STEP_MS, Spec, Start, done_of};
+use crate::corpus::{Corpus, Traced};
 use crate::drive::{self, Driven, Pace, Until};
 use crate::memory::{Group, How, drop_caches, drop_files};
 use crate::usage::{Disk, Transfers, Usage, count_system_calls, reset_peak};
-use crate::workload::{Op, Role, Work};
+use crate::workload::{Op, Replay, Role, Work};
 use crate::{Result, Setup, Store, for_each_store, store};
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -61,6 +61,9 @@ fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
     if let Work::Load { sorted, per_txn } = spec.workload.work {
         return load::<S>(spec, &corpus, sorted, per_txn);
     }
+    if let (Work::Replay(replay), Corpus::Traced(traced)) = (&spec.workload.work, &corpus) {
+        return replayed::<S>(spec, traced, replay);
+    }
     let Work::Run(roles) = &spec.workload.work else { return Err("nothing to do".into()) };
     if spec.read_only && (spec.own_file().is_none() || roles.iter().any(Role::writes) || spec.aged > 0.0) {
         return Err("only a named table of a file can be read in place, and only read".into());
@@ -101,6 +104,41 @@ fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
     let theirs = roles.iter().any(|role| role.measured && role.writes());
     let finish = if theirs { finish.elapsed().as_secs_f64() } else { 0.0 };
     let measured = Measured { cold, ..meter.end(open_seconds, finish) };
+    let counters = store.counters();
+    close(spec, store, driven, measured).map(|outcome| Outcome { counters, ..outcome })
+}
+
+/// Replays a trace, and looks at what there is in the end.
+fn replayed<S: Store>(spec: &Spec, traced: &Traced, replay: &Replay) -> Result<Outcome> {
+    let recording = traced.recording();
+    let cold = (spec.start == Start::Cold).then(|| drop_caches(&files(&spec.dir)));
+    phase("opening")?;
+    let begun = Instant::now();
+    let store = S::open(&spec.dir, &Setup { transaction_bytes: recording.largest, ..spec.setup })?;
+    let open_seconds = begun.elapsed().as_secs_f64();
+    if spec.start == Start::Warm {
+        phase("reading all entries")?;
+        drive::read_all(&store)?;
+    }
+    phase("replaying")?;
+    let mut meter = Meter::new(&spec.dir);
+    let drive::Replayed { mut driven, notes } =
+        drive::replay(&store, traced, replay.speed, &mut || meter.begin())?;
+    let finish = Instant::now();
+    if replay.commits > 0 {
+        store.finish()?;
+    }
+    let finish = finish.elapsed().as_secs_f64();
+    let mut measured = Measured { cold, ..meter.end(open_seconds, finish) };
+    measured.notes.extend(notes.into_iter().map(|note| format!("{REPLAY}{note}")));
+    phase("checking all entries")?;
+    driven.entries = drive::read_all(&store)?;
+    if let Some(wanted) = recording.entries_at_end.filter(|wanted| *wanted != driven.entries) {
+        let entries = driven.entries;
+        return Err(
+            format!("{}: {entries} entries are there in the end, and {wanted} should be", S::NAME).into()
+        );
+    }
     let counters = store.counters();
     close(spec, store, driven, measured).map(|outcome| Outcome { counters, ..outcome })
 }

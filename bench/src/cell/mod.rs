@@ -13,9 +13,10 @@ pub use child::child;
 pub use latency::Latency;
 pub use spawn::{Child, Died, Interrupt, run};
 
-use crate::corpus::{Corpus, Made, Sample};
+use crate::corpus::{Corpus, Made, Sample, Traced};
 use crate::drive::{Pace, STEP_MS, Tally};
 use crate::memory::How;
+use crate::trace::Recording;
 use crate::usage::{Transfers, Usage};
 use crate::workload::{Op, Workload};
 use crate::{Counters, Result, Setup};
@@ -37,6 +38,8 @@ pub enum Source {
         /// For random orders.
         seed: u64,
     },
+    /// Those that were there when a trace was recorded.
+    Trace(Recording),
 }
 
 impl Source {
@@ -48,6 +51,7 @@ impl Source {
         Ok(match self {
             Self::Made(made) => Corpus::Made(*made),
             Self::File { path, table, seed } => Corpus::Sample(Sample::read(path, table.as_deref(), *seed)?),
+            Self::Trace(recording) => Corpus::Traced(Traced::open(recording)?),
         })
     }
 }
@@ -207,6 +211,9 @@ fn done_of(tally: &Tally) -> Vec<Done> {
     };
     tally.ops.iter().map(done).collect()
 }
+
+/// How those of [`Outcome::notes`] begin that say in what a replay differed from the recording.
+pub const REPLAY: &str = "replay: ";
 
 /// The width of a step in [`Outcome::series`].
 pub const SERIES_STEP_MS: u64 = STEP_MS;

@@ -15,6 +15,8 @@ const SPACE: f64 = 3.0;
 const LOADED: f64 = 60e6;
 /// Operations a second, where a number of them is asked for, not a time.
 const DONE: f64 = 50_000.0;
+/// Seconds of a commit that waits for a sync, of those of a replay.
+const COMMIT: f64 = 0.003;
 /// Seconds to start a child, open its store and close it.
 const START: f64 = 0.3;
 
@@ -32,14 +34,22 @@ impl Estimate {
         let load = part.data_bytes as f64 / LOADED + START;
         let loads = part.workloads.iter().filter(|w| matches!(w.work, Work::Load { .. })).count() as f64;
         let runs = part.workloads.len() as f64 - loads;
+        let commits = part.workloads.iter().map(|w| match &w.work {
+            Work::Replay(replay) if replay.durability == Durability::Synced => replay.commits,
+            _ => 0,
+        });
         let run = START
             + part.pace.warmup
+            + commits.sum::<u64>() as f64 * COMMIT
             + match part.pace.until {
                 Until::Seconds(seconds) => seconds,
                 Until::Operations(operations) => operations as f64 / DONE,
             };
         let rounds = part.rounds as f64;
-        let once = if runs > 0.0 { load } else { 0.0 };
+        // A replay that writes begins each round with what was there before it.
+        let again =
+            part.workloads.iter().any(|w| matches!(&w.work, Work::Replay(replay) if replay.commits > 0));
+        let once = if runs > 0.0 { load * if again { rounds } else { 1.0 } } else { 0.0 };
         let seconds = sides * (once + rounds * (loads * load + runs * run));
         // A store that is loaded anew lies beside the one that the others run on.
         let copies = if loads > 0.0 && runs > 0.0 { 2.0 } else { 1.0 };
@@ -88,5 +98,6 @@ pub(crate) fn durability(work: &Work) -> Durability {
             let synced = roles.iter().any(|role| role.writes() && role.durability == Durability::Synced);
             if synced { Durability::Synced } else { Durability::Unsynced }
         }
+        Work::Replay(replay) => replay.durability,
     }
 }

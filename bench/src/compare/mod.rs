@@ -9,6 +9,7 @@ mod article;
 mod estimate;
 mod options;
 mod quick;
+mod replay;
 mod run;
 mod setup;
 mod sides;

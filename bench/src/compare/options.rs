@@ -30,6 +30,14 @@ pub struct Options {
     /// A file of YCSB properties, whose workload is run too; its counts are taken where no option says otherwise
     #[arg(long, value_name = "FILE")]
     pub ycsb: Vec<PathBuf>,
+    /// Replay a trace that a Bifold database recorded (`record_trace`), on what was there when the recording began: what its
+    /// calls found then, or --from a copy of the database
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["workloads", "preset", "ycsb", "entries", "data", "keys", "values", "per_txn", "distribution", "threads", "warmup", "duration", "operations", "rate", "aged"])]
+    pub trace: Option<PathBuf>,
+    /// Replay it at so many times the recorded pace, latencies counting from when a call was due; as fast as the side
+    /// can by default
+    #[arg(long, value_name = "TIMES", requires = "trace", value_parser = speed)]
+    pub trace_speed: Option<f64>,
     /// The sides: mmap, pool, pread, other stores of this build, or all; Bifold's by default
     #[arg(long, value_delimiter = ',')]
     pub sides: Vec<String>,
@@ -171,6 +179,10 @@ fn rate(text: &str) -> Result<f64, String> {
     number(text, 0.001, 1e9)
 }
 
+fn speed(text: &str) -> Result<f64, String> {
+    number(text, 0.001, 1e6)
+}
+
 fn share(text: &str) -> Result<f64, String> {
     number(text, 0.0, 1000.0)
 }
@@ -181,8 +193,10 @@ impl Options {
         let data = self.entries.is_some() || self.data.is_some() || self.from.is_some();
         let sizes = self.keys.is_some() || self.values.is_some();
         let ways = self.per_txn.is_some() || self.distribution.is_some();
-        let work =
-            self.preset == Some(Preset::Article) || !self.workloads.is_empty() || !self.ycsb.is_empty();
+        let work = self.preset == Some(Preset::Article)
+            || !self.workloads.is_empty()
+            || !self.ycsb.is_empty()
+            || self.trace.is_some();
         !(data || sizes || ways || work)
     }
 
@@ -236,6 +250,7 @@ impl Options {
         match self.preset {
             Some(Preset::Article) => return super::article::parts(self),
             _ if self.is_tour() => return super::quick::parts(self, dir),
+            _ if self.trace.is_some() => return super::replay::parts(self, dir),
             _ => {}
         }
         let mut workloads: Vec<Workload> = Vec::new();
@@ -292,6 +307,8 @@ impl Options {
     fn adapt(&self, workload: &mut Workload) {
         match &mut workload.work {
             Work::Load { per_txn, .. } => *per_txn = self.per_txn.unwrap_or(*per_txn),
+            // It has its own ways, and no option for others.
+            Work::Replay(_) => {}
             Work::Run(roles) => {
                 for role in roles {
                     role.per_txn = self.per_txn.unwrap_or(role.per_txn);

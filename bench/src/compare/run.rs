@@ -84,6 +84,11 @@ fn loaded_at_once(part: &Part) -> u64 {
     if part.memory.is_some() { (part.setup.delta_bytes / 4 / entry).max(1) } else { u64::MAX }
 }
 
+/// Whether each round of a workload needs the store as it was loaded.
+fn begins_anew(workload: &Workload) -> bool {
+    matches!(&workload.work, Work::Replay(replay) if replay.commits > 0)
+}
+
 impl Runner {
     /// Stores lie in a new directory in `dir`, or in the current one; they are removed in the end unless `keep`.
     ///
@@ -141,8 +146,11 @@ impl Runner {
     fn cells_of(&mut self, index: usize, plan: &PartPlan, estimate: &Estimate) -> Result<bool> {
         let part = &plan.part;
         let patience = Duration::from_secs_f64((estimate.seconds * PATIENCE).min(1e7)).max(PATIENCE_LEAST);
-        let loads = part.workloads.iter().any(|workload| matches!(workload.work, Work::Run(_)));
-        let cells = part.sides.len() as u64 * (part.rounds * part.workloads.len() as u64 + u64::from(loads));
+        let loads = part.workloads.iter().any(|workload| !matches!(workload.work, Work::Load { .. }));
+        let again = part.workloads.iter().filter(|workload| begins_anew(workload)).count() as u64;
+        let again = again * (part.rounds - 1);
+        let cells =
+            part.sides.len() as u64 * (part.rounds * part.workloads.len() as u64 + u64::from(loads) + again);
         let bar = ProgressBar::new(cells);
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} cells, {eta} left: {wide_msg}")?;
         bar.set_style(style);
@@ -167,17 +175,8 @@ impl Runner {
     ) -> Result<bool> {
         let part = &plan.part;
         if loads {
-            let load = Workload {
-                name: "load".into(),
-                about: "all entries, in order, before the rest".into(),
-                work: Work::Load { sorted: true, per_txn: loaded_at_once(part) },
-            };
             for side in &mut *sides {
-                let dir = format!("{index}-{}/loaded", side.name);
-                match self.cell(plan, side, &load, 0, dir, patience, bar)? {
-                    Ok(outcome) => side.entries = outcome.entries,
-                    Err(died) => side.out = Some(died),
-                }
+                self.load(index, plan, side, patience, bar)?;
                 if self.interrupt.came() {
                     return Ok(false);
                 }
@@ -190,6 +189,12 @@ impl Runner {
                     let at = (round as usize + turn) % sides.len();
                     let side = &mut sides[at];
                     let loads = matches!(workload.work, Work::Load { .. });
+                    if round > 0 && begins_anew(workload) && side.out.is_none() {
+                        self.load(index, plan, side, patience, bar)?;
+                        if self.interrupt.came() {
+                            return Ok(false);
+                        }
+                    }
                     let result = match &side.out {
                         Some(died) if !loads => Err(died.clone()),
                         _ => {
@@ -212,6 +217,28 @@ impl Runner {
             }
         }
         Ok(true)
+    }
+
+    /// Loads a side's store, or loads it anew.
+    fn load(
+        &self,
+        index: usize,
+        plan: &PartPlan,
+        side: &mut Side,
+        patience: Duration,
+        bar: &ProgressBar,
+    ) -> Result<()> {
+        let load = Workload {
+            name: "load".into(),
+            about: "all entries, in order, before the rest".into(),
+            work: Work::Load { sorted: true, per_txn: loaded_at_once(&plan.part) },
+        };
+        let dir = format!("{index}-{}/loaded", side.name);
+        match self.cell(plan, side, &load, 0, dir, patience, bar)? {
+            Ok(outcome) => side.entries = outcome.entries,
+            Err(died) => side.out = Some(died),
+        }
+        Ok(())
     }
 
     /// Runs one child.

@@ -1,4 +1,4 @@
-//! What the stores hold: made data, or the user's own.
+//! What the stores hold: made data, the user's own, or those of a recorded trace.
 //!
 //! Whatever a store shows is checked against it: made values are computed anew from their keys, those of a file are
 //! compared by their digests. That costs the same on every side.
@@ -9,12 +9,14 @@ mod made;
 mod order;
 mod sample;
 mod sizes;
+mod traced;
 
 pub use import::database_of;
 pub use made::{KEY_LEAST, Made, VALUE_LEAST};
 pub use order::Shuffle;
 pub use sample::Sample;
 pub use sizes::Sizes;
+pub use traced::{Traced, is_made, make};
 
 use crate::Result;
 
@@ -25,6 +27,8 @@ pub enum Corpus {
     Made(Made),
     /// A file's.
     Sample(Sample),
+    /// A recorded trace's.
+    Traced(Traced),
 }
 
 impl Corpus {
@@ -33,14 +37,16 @@ impl Corpus {
         match self {
             Self::Made(made) => made.entries,
             Self::Sample(sample) => sample.entries(),
+            Self::Traced(traced) => traced.recording().entries,
         }
     }
 
-    /// Entries that can be asked for by number.
+    /// Entries that can be asked for by number: none of a trace, which says itself what is asked for.
     pub fn known(&self) -> u64 {
         match self {
             Self::Made(made) => made.entries,
             Self::Sample(sample) => sample.known(),
+            Self::Traced(_) => 0,
         }
     }
 
@@ -49,6 +55,7 @@ impl Corpus {
         match self {
             Self::Made(made) => made.bytes(),
             Self::Sample(sample) => sample.bytes(),
+            Self::Traced(traced) => traced.recording().bytes,
         }
     }
 
@@ -59,6 +66,7 @@ impl Corpus {
         match self {
             Self::Made(made) => made.key(number, key),
             Self::Sample(sample) => sample.key(number, key),
+            Self::Traced(_) => number.to_be_bytes().as_slice().clone_into(key),
         }
     }
 
@@ -70,6 +78,7 @@ impl Corpus {
         match self {
             Self::Made(made) => made.key(BEYOND + (number & (BEYOND - 1)), key),
             Self::Sample(sample) => sample.missing_key(number, key),
+            Self::Traced(_) => number.to_be_bytes().as_slice().clone_into(key),
         }
     }
 
@@ -79,6 +88,7 @@ impl Corpus {
         match self {
             Self::Made(made) => made.value(key, version, value),
             Self::Sample(sample) => sample.value(key, version, value),
+            Self::Traced(traced) => make(key, version, traced.typical(), value),
         }
     }
 
@@ -88,6 +98,7 @@ impl Corpus {
         match self {
             Self::Made(made) => made.is_written(key, value),
             Self::Sample(sample) => sample.is_written(key, value),
+            Self::Traced(_) => is_made(key, value),
         }
     }
 
@@ -108,6 +119,7 @@ impl Corpus {
                 Ok(())
             }
             Self::Sample(sample) => sample.for_each(sorted, visit),
+            Self::Traced(traced) => traced.for_each(sorted, traced.recording().events, visit),
         }
     }
 }

@@ -42,6 +42,10 @@ pub fn load<S: Store>(store: &S, corpus: &Corpus, sorted: bool, per_txn: u64) ->
         let start = Instant::now();
         let state = RefCell::new((Tally::default(), start));
         let mut entries = receive.into_iter().flatten().peekable();
+        if entries.peek().is_none() {
+            // Some stores have no table before something is put.
+            store.put(Order::Random, std::iter::empty::<Entry>())?;
+        }
         while entries.peek().is_some() {
             let take = usize::try_from(per_txn).unwrap_or(usize::MAX);
             let commit = entries.by_ref().take(take).inspect(|(key, value)| {

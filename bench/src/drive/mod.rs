@@ -9,11 +9,14 @@
 #![forbid(unsafe_code)]
 
 mod load;
+mod replay;
 mod shared;
 mod tally;
+mod turns;
 mod worker;
 
 pub use load::load;
+pub use replay::{Replayed, read_all, replay};
 pub use tally::{Latencies, OpTally, Tally};
 
 use crate::corpus::Corpus;

@@ -179,7 +179,7 @@ impl<'a, S: Store> Worker<'a, S> {
     fn choose(&mut self, count: u64) {
         let there = match self.corpus {
             Corpus::Made(_) => self.shared.there(),
-            Corpus::Sample(_) => self.known,
+            Corpus::Sample(_) | Corpus::Traced(_) => self.known,
         };
         self.wrote = false;
         self.numbers.clear();
@@ -473,7 +473,7 @@ fn shuffle(keys: &mut [Vec<u8>], random: &mut crate::corpus::Random) {
     }
 }
 
-fn hex(key: &[u8]) -> String {
+pub(super) fn hex(key: &[u8]) -> String {
     key.iter().take(40).fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

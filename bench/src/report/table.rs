@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Part, Report, Row, Summary, Value, share};
-use crate::cell::Outcome;
+use crate::cell::{Outcome, REPLAY};
 use crate::limits::Limits;
 use crate::usage::Transfers;
 use std::collections::BTreeSet;
@@ -22,7 +22,7 @@ pub fn table(report: &Report) -> String {
         }
         one(&mut text, &summary, report.limits.as_ref());
         for note in noted(&summary) {
-            let _ = writeln!(text, "note: {note}");
+            let _ = writeln!(text, "note: {}", note.strip_prefix(REPLAY).unwrap_or(note));
         }
     }
     if !report.complete {

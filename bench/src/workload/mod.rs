@@ -129,6 +129,21 @@ pub enum Work {
     },
     /// Threads in these roles work on a loaded store.
     Run(Vec<Role>),
+    /// The calls of a recorded trace, by as many threads, on what was there when the recording began.
+    Replay(Replay),
+}
+
+/// How a trace is replayed.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Replay {
+    /// At how many times the recorded pace; as fast as it can be if it is not said.
+    pub speed: Option<f64>,
+    /// What its commits are.
+    pub durability: Durability,
+    /// Commits; 0 if it changes nothing.
+    pub commits: u64,
+    /// Whether it reads entries one after the other.
+    pub scans: bool,
 }
 
 /// A workload.
@@ -148,6 +163,7 @@ impl Workload {
         match &self.work {
             Work::Load { .. } => true,
             Work::Run(roles) => roles.iter().any(Role::writes),
+            Work::Replay(replay) => replay.commits > 0,
         }
     }
 
@@ -157,13 +173,14 @@ impl Workload {
         match &self.work {
             Work::Load { .. } => false,
             Work::Run(roles) => roles.iter().flat_map(|role| &role.mix).any(|(op, _)| scans(op)),
+            Work::Replay(replay) => replay.scans,
         }
     }
 
-    /// Whether it adds entries that were not loaded.
+    /// Whether it adds entries that were not loaded, chosen by their numbers.
     pub fn inserts(&self) -> bool {
         match &self.work {
-            Work::Load { .. } => false,
+            Work::Load { .. } | Work::Replay(_) => false,
             Work::Run(roles) => roles.iter().flat_map(|role| &role.mix).any(|(op, _)| *op == Op::Insert),
         }
     }

@@ -70,6 +70,8 @@ pub struct Reader<R> {
     thread: u32,
     micros: u64,
     last: Last,
+    /// The thread whose events are given, if not all are.
+    only: Option<u32>,
     done: bool,
     cut_at: Option<u64>,
 }
@@ -111,9 +113,17 @@ impl<R: Read> Reader<R> {
             thread: 0,
             micros: 0,
             last: Last::default(),
+            only: None,
             done: false,
             cut_at: None,
         })
+    }
+
+    /// Gives the events of one thread only. Blocks of others are verified, but not parsed.
+    #[must_use]
+    pub fn only(mut self, thread: u32) -> Self {
+        self.only = Some(thread);
+        self
     }
 
     /// When the recording began, by the clock of its machine.
@@ -168,6 +178,9 @@ impl<R: Read> Reader<R> {
         self.number += 1;
         self.at = BLOCK_HEAD;
         (self.left, self.thread, self.micros) = (head.events, head.thread, head.began);
+        if self.only.is_some_and(|only| only != self.thread) {
+            (self.left, self.at) = (0, self.block.len());
+        }
         self.last = Last::default();
         Ok(true)
     }
