@@ -3,7 +3,7 @@
 
 use super::{Beside, Message, Outcome, REPLAY, SERIES_STEP_MS, Spec, Start, done_of};
 use crate::corpus::{Corpus, Traced};
-use crate::drive::{self, Driven, Pace, Until};
+use crate::drive::{self, Driven, Pace, Tally, Until};
 use crate::memory::{Group, How, drop_caches, drop_files};
 use crate::usage::{Disk, Transfers, Usage, count_system_calls, reset_peak};
 use crate::workload::{Op, Replay, Role, Work};
@@ -73,13 +73,7 @@ fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
         phase("ageing")?;
         entries = age::<S>(spec, &corpus, entries)?;
     }
-    let files = [spec.dir.clone()];
-    let cold = match spec.start {
-        Start::Cold => Some(drop_caches(&files)),
-        // What an earlier child has brought into the page cache is not charged to this one's group.
-        _ if spec.group.is_some() => Some(drop_files(&files)),
-        _ => None,
-    };
+    let cold = emptied(spec);
     phase("opening")?;
     let begun = Instant::now();
     let store = match spec.own_file() {
@@ -111,7 +105,7 @@ fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
 /// Replays a trace, and looks at what there is in the end.
 fn replayed<S: Store>(spec: &Spec, traced: &Traced, replay: &Replay) -> Result<Outcome> {
     let recording = traced.recording();
-    let cold = (spec.start == Start::Cold).then(|| drop_caches(&files(&spec.dir)));
+    let cold = emptied(spec);
     phase("opening")?;
     let begun = Instant::now();
     let store = S::open(&spec.dir, &Setup { transaction_bytes: recording.largest, ..spec.setup })?;
@@ -141,6 +135,20 @@ fn replayed<S: Store>(spec: &Spec, traced: &Traced, replay: &Replay) -> Result<O
     }
     let counters = store.counters();
     close(spec, store, driven, measured).map(|outcome| Outcome { counters, ..outcome })
+}
+
+/// Empties caches as far as the run wants it.
+fn emptied(spec: &Spec) -> Option<How> {
+    let files = match spec.own_file() {
+        Some((file, _)) => [file.to_owned()],
+        None => [spec.dir.clone()],
+    };
+    match spec.start {
+        Start::Cold => Some(drop_caches(&files)),
+        // What an earlier child has brought into the page cache is not charged to this one's group.
+        _ if spec.group.is_some() => Some(drop_files(&files)),
+        _ => None,
+    }
 }
 
 struct Measured {
@@ -228,7 +236,7 @@ fn close<S: Store>(spec: &Spec, store: S, driven: Driven, measured: Measured) ->
     let tally = &driven.measured;
     Ok(Outcome {
         operations: tally.count(),
-        main: main_op(&spec.workload.work),
+        main: main_op(&spec.workload.work, tally),
         seconds: driven.seconds + measured.finish,
         ops: done_of(tally),
         beside: Beside { operations: driven.beside.count(), ops: done_of(&driven.beside) },
@@ -255,8 +263,16 @@ fn close<S: Store>(spec: &Spec, store: S, driven: Driven, measured: Measured) ->
 }
 
 /// What the workload is about: what measured threads do most often; of several, what is named first.
-fn main_op(work: &Work) -> Op {
-    let Work::Run(roles) = work else { return Op::Insert };
+fn main_op(work: &Work, tally: &Tally) -> Op {
+    let roles = match work {
+        Work::Run(roles) => roles,
+        Work::Load { .. } => return Op::Insert,
+        // The same on every side.
+        Work::Replay(_) => {
+            let most = tally.ops.iter().max_by_key(|(_, done)| done.count);
+            return most.map_or(Op::Read, |(op, _)| *op);
+        }
+    };
     let mut main = (Op::Read, 0.0);
     for (op, share) in roles.iter().filter(|role| role.measured).flat_map(|role| &role.mix) {
         if *share > main.1 {

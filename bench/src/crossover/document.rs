@@ -5,12 +5,11 @@ use super::grid::{Grid, Place, Repeat};
 use crate::cell::Died;
 use crate::compare::{Memory, setup_for};
 use crate::corpus::{Made, Sizes};
-use crate::report::Environment;
+use crate::report::{Environment, write_json};
 use crate::workload::{Threads, Work, Workload};
 use crate::{Result, Setup};
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 /// The version of the JSON; raised when a reader of the one before would not understand it.
@@ -65,7 +64,7 @@ impl Settings {
 /// Whether the number of threads says how a workload is run: a load has one, and so have some others.
 pub(super) fn has_threads(workload: &Workload) -> bool {
     match &workload.work {
-        Work::Load { .. } => false,
+        Work::Load { .. } | Work::Replay(_) => false,
         Work::Run(roles) => roles.iter().any(|role| role.measured && role.threads == Threads::All),
     }
 }
@@ -151,12 +150,7 @@ impl Sweep {
     /// # Errors
     /// I/O errors.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
-        serde_json::to_writer_pretty(&mut file, self)?;
-        file.write_all(b"\n")?;
-        file.persist(path)?;
-        Ok(())
+        write_json(path, self)
     }
 
     /// What differs from `here` in a way that makes figures no match for those of this sweep; `None` if nothing does.

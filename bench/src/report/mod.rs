@@ -133,12 +133,7 @@ impl Report {
     /// # Errors
     /// I/O errors.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
-        serde_json::to_writer_pretty(&mut file, self)?;
-        file.write_all(b"\n")?;
-        file.persist(path)?;
-        Ok(())
+        write_json(path, self)
     }
 
     /// Whether a side gave a wrong answer, an error, or died of something else than too little memory.
@@ -158,4 +153,18 @@ impl Report {
         let belongs = move |cell: &&Cell| cell.part == part && cell.side == side && cell.workload == workload;
         self.cells.iter().filter(belongs)
     }
+}
+
+/// Writes `value` as JSON to a file that others may read, too. What had the name before stays until all of it is written.
+///
+/// # Errors
+/// I/O errors.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    let mut file = tempfile::Builder::new().permissions(mode).tempfile_in(dir)?;
+    serde_json::to_writer_pretty(&mut file, value)?;
+    file.write_all(b"\n")?;
+    file.persist(path)?;
+    Ok(())
 }

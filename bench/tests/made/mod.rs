@@ -15,7 +15,7 @@ const SECONDS: u64 = 30;
 /// The kinds of operation of a workload that is measured.
 fn ops(workload: &str) -> Vec<Op> {
     match workload::find(workload).unwrap().work {
-        Work::Load { .. } => vec![Op::Insert],
+        Work::Load { .. } | Work::Replay(_) => vec![Op::Insert],
         Work::Run(roles) => {
             let measured = roles.iter().filter(|role| role.measured);
             measured.flat_map(|role| role.mix.iter().map(|(op, _)| *op)).collect()

@@ -84,6 +84,13 @@ fn data(part: &Part) -> String {
             path.display(),
             table.as_ref().map_or_else(String::new, |table| format!(", table {table}"))
         ),
+        Source::Trace(recording) => format!(
+            "{} entries, {size} of keys and values, with those that are put: what the {} calls recorded in {} found. Every \
+             value that is read is checked",
+            thousands(part.entries),
+            thousands(recording.events),
+            recording.trace.display()
+        ),
     }
 }
 
