@@ -49,15 +49,20 @@ impl Overwrites {
     }
 }
 
+/// What a step takes on average, in microseconds, over so much time and one step at least.
+fn mean(time: Duration, mut step: impl FnMut() -> io::Result<Duration>) -> Result<f64> {
+    let start = Instant::now();
+    let (mut total, mut steps) = (Duration::ZERO, 0);
+    while steps == 0 || start.elapsed() < time {
+        total += step()?;
+        steps += 1;
+    }
+    Ok(total.as_secs_f64() * 1e6 / f64::from(steps))
+}
+
 impl Probe for Overwrites {
     fn sample(&mut self, time: Duration) -> Result<f64> {
-        let start = Instant::now();
-        let (mut total, mut steps) = (Duration::ZERO, 0);
-        while steps == 0 || start.elapsed() < time {
-            total += self.step()?;
-            steps += 1;
-        }
-        Ok(total.as_secs_f64() * 1e6 / f64::from(steps))
+        mean(time, || self.step())
     }
 
     fn note(&self) -> String {
@@ -93,13 +98,7 @@ impl Appends {
 
 impl Probe for Appends {
     fn sample(&mut self, time: Duration) -> Result<f64> {
-        let start = Instant::now();
-        let (mut total, mut steps) = (Duration::ZERO, 0);
-        while steps == 0 || start.elapsed() < time {
-            total += self.step()?;
-            steps += 1;
-        }
-        Ok(total.as_secs_f64() * 1e6 / f64::from(steps))
+        mean(time, || self.step())
     }
 
     fn note(&self) -> String {

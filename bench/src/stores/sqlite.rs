@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::{Durability, Order, Result, Setup, Store};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Rows, params};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -46,6 +46,18 @@ fn connect(path: &Path, cache_kib: u64) -> Result<Connection> {
     // A negative number is one of KiB.
     connection.pragma_update(None, "cache_size", -i64::try_from(cache_kib)?)?;
     Ok(connection)
+}
+
+/// Shows the first `limit` entries of a query; how many there were.
+fn show(mut rows: Rows<'_>, limit: u64, mut visit: impl FnMut(&[u8], &[u8])) -> Result<u64> {
+    let mut seen = 0;
+    while seen < limit
+        && let Some(row) = rows.next()?
+    {
+        visit(row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
+        seen += 1;
+    }
+    Ok(seen)
 }
 
 impl Store for Sqlite {
@@ -117,34 +129,18 @@ impl Store for Sqlite {
         })
     }
 
-    fn scan(&self, from: &[u8], limit: u64, mut visit: impl FnMut(&[u8], &[u8])) -> Result<u64> {
+    fn scan(&self, from: &[u8], limit: u64, visit: impl FnMut(&[u8], &[u8])) -> Result<u64> {
         self.read(|connection| {
             let mut scan = connection.prepare_cached("SELECT k, v FROM bench WHERE k >= ?1 ORDER BY k")?;
-            let mut rows = scan.query(params![from])?;
-            let mut seen = 0;
-            while seen < limit
-                && let Some(row) = rows.next()?
-            {
-                visit(row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
-                seen += 1;
-            }
-            Ok(seen)
+            show(scan.query(params![from])?, limit, visit)
         })
     }
 
-    fn scan_back(&self, from: &[u8], limit: u64, mut visit: impl FnMut(&[u8], &[u8])) -> Result<u64> {
+    fn scan_back(&self, from: &[u8], limit: u64, visit: impl FnMut(&[u8], &[u8])) -> Result<u64> {
         self.read(|connection| {
             let mut scan =
                 connection.prepare_cached("SELECT k, v FROM bench WHERE k <= ?1 ORDER BY k DESC")?;
-            let mut rows = scan.query(params![from])?;
-            let mut seen = 0;
-            while seen < limit
-                && let Some(row) = rows.next()?
-            {
-                visit(row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
-                seen += 1;
-            }
-            Ok(seen)
+            show(scan.query(params![from])?, limit, visit)
         })
     }
 
