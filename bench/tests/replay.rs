@@ -192,6 +192,87 @@ fn every_call_of_one_thread_is_replayed_in_order_and_checked() {
     }
 }
 
+/// A table is built anew beside an old one, and takes its name; and what is renamed without effect.
+fn renames(db: &Database) -> bifold::Result<()> {
+    let old = db.read()?;
+    let gets = |table: &str, from: usize, len: u64| {
+        let txn = db.read()?;
+        let table = txn.table(table)?;
+        (from..from + 5).try_for_each(|n| {
+            assert_eq!(table.get(place(n))?.map(|value| value.len()), Some(len));
+            Ok::<_, bifold::Error>(())
+        })
+    };
+    for (turn, len) in [(1, 61), (2, 62)] {
+        db.update(|txn| {
+            let built = txn.table("built")?;
+            (100 * turn..100 * turn + 50).try_for_each(|n| built.insert(place(n), vec![1; len]).map(drop))
+        })?;
+        gets("built", 100 * turn, len as u64)?;
+        let txn = db.write()?;
+        let savepoint = txn.savepoint()?;
+        txn.rename_table("built", "elsewhere")?;
+        assert!(txn.table("elsewhere")?.remove(place(100 * turn))?);
+        txn.rollback_to(&savepoint)?;
+        txn.drop_table("former")?;
+        txn.rename_table("places", "former")?;
+        txn.rename_table("built", "places")?;
+        assert!(txn.find_table("built")?.is_none());
+        assert_eq!(txn.table("places")?.get(place(100 * turn))?.map(|value| value.len()), Some(len as u64));
+        txn.commit()?;
+        gets("places", 100 * turn, len as u64)?;
+        let txn = db.write()?;
+        txn.rename_table("places", "aborted")?;
+        drop(txn);
+    }
+    gets("former", 100, 61)?;
+    let others = old.table("others")?;
+    assert!(others.get("x")?.is_some() && old.table("places")?.get(place(7))?.is_some());
+    drop(old);
+    // The name of a table that was dropped, in the same transaction and in another.
+    db.update(|txn| {
+        assert!(txn.drop_table("others")?);
+        txn.rename_table("former", "others")?;
+        txn.table("former")?.insert("a", "b").map(drop)
+    })?;
+    gets("others", 110, 61)?;
+    db.update(|txn| txn.drop_table("others").map(drop))?;
+    db.update(|txn| txn.table("others")?.insert("x", "another value").map(drop))?;
+    let txn = db.read()?;
+    assert_eq!(txn.table("others")?.get("x")?.map(|value| value.len()), Some(13));
+    assert!(txn.table("others")?.get(place(110))?.is_none());
+    assert!(txn.table("places")?.get(place(7))?.is_none());
+    Ok(())
+}
+
+#[test]
+fn renamed_tables_are_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    made(dir.path());
+    fs::copy(dir.path().join("own.bifold"), dir.path().join("before.bifold")).unwrap();
+    let db = recorded(dir.path(), false);
+    renames(&db).unwrap();
+    let txn = db.read().unwrap();
+    let left: u64 = txn.tables().unwrap().iter().map(|name| txn.table(name).unwrap().len().unwrap()).sum();
+    assert_eq!((txn.tables().unwrap().len(), left), (3, 52), "former, others, places");
+    drop(txn);
+    db.close().unwrap();
+    for (from, entries) in [(&[][..], 2), (&["--from", "before.bifold"], 301)] {
+        let (output, report) = replay(dir.path(), &[&["--sides", "all"], from].concat());
+        let said = text(&output);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(report.parts[0].entries, entries, "{said}");
+        for (side, outcome) in outcomes(&report) {
+            assert_eq!(outcome.entries, left, "{side}");
+            assert_eq!(count(outcome, Op::Read), 2 * 10 + 5 + 2 + 2 + 5 + 1, "{side}");
+            let notes: Vec<&String> =
+                outcome.notes.iter().filter(|note| note.starts_with("replay: ")).collect();
+            // The old snapshot's two, of tables that were dropped since or are others.
+            assert!(matches!(&notes[..], [] | [_]), "{notes:?}");
+        }
+    }
+}
+
 #[test]
 fn what_differs_from_the_recording_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
