@@ -85,13 +85,10 @@ impl<'a, S: Store> Worker<'a, S> {
 
     /// Does transactions until the run is over.
     pub(super) fn run(&mut self) -> Result<()> {
-        let per_txn = if self.interval.is_some() { 1 } else { self.role.per_txn.max(1) };
         let mut left = 0u64;
         while !self.shared.stopped() {
             let op = self.draw();
-            // Of the others, one is a transaction.
-            let many = matches!(op, Op::Read | Op::Missing | Op::Update | Op::Delete);
-            let mut count = if many { per_txn } else { 1 };
+            let mut count = if self.interval.is_some() { 1 } else { self.role.at_once(op) };
             if self.measured && self.shared.measured_since().is_some() {
                 if left == 0 {
                     left = self.shared.take();
