@@ -213,14 +213,16 @@ fn a_bound_of_memory_changes_no_result() {
     db.close().unwrap();
     fs::copy(&file, dir.path().join("before.bifold")).unwrap();
     let db = recorded(dir.path(), false);
-    for n in 0..500 {
+    for n in 0..100 {
         let at = n * 7919 % 10_000;
         let txn = db.read().unwrap();
         let table = txn.table("places").unwrap();
         assert!(table.get(place(at)).unwrap().is_some());
         assert_eq!(table.range(place(at)..).take(20).count(), 20.min(10_000 - at));
         drop(txn);
-        db.update(|txn| txn.table("places")?.insert(place(at), vec![3; 8000]).map(drop)).unwrap();
+        if n % 5 == 0 {
+            db.update(|txn| txn.table("places")?.insert(place(at), vec![3; 8000]).map(drop)).unwrap();
+        }
     }
     db.update(|txn| txn.table("places")?.remove_range("place 0100".."place 0200").map(drop)).unwrap();
     let left = db.read().unwrap().table("places").unwrap().len().unwrap();
@@ -235,7 +237,7 @@ fn a_bound_of_memory_changes_no_result() {
     let outcomes = outcomes(&report);
     assert_eq!(outcomes.len(), 2 * report.parts[0].sides.len());
     for (side, outcome) in outcomes {
-        assert_eq!((outcome.entries, count(outcome, Op::Read)), (left, 500), "{side}");
+        assert_eq!((outcome.entries, count(outcome, Op::Read)), (left, 100), "{side}");
     }
 }
 
@@ -243,23 +245,24 @@ fn a_bound_of_memory_changes_no_result() {
 #[cfg(feature = "lmdb")]
 #[test]
 fn another_store_replays_the_same() {
-    let dir = tempfile::tempdir().unwrap();
-    made(dir.path());
-    let db = recorded(dir.path(), false);
-    calls(&db).unwrap();
-    renames(&db).unwrap();
-    db.update(|txn| txn.table("places")?.insert("", "an empty key").map(drop)).unwrap();
-    assert!(db.read().unwrap().table("places").unwrap().get("").unwrap().is_some());
-    db.close().unwrap();
-    let (output, report) = replay(dir.path(), &["--sides", "mmap,lmdb"]);
-    assert!(output.status.success(), "{}", text(&output));
-    let outcomes = outcomes(&report);
-    let of = |outcome: &Outcome| {
-        let ops: Vec<(Op, u64)> = outcome.ops.iter().map(|done| (done.op, done.count)).collect();
-        (outcome.entries, outcome.entries_read, outcome.bytes_read, outcome.entries_written, ops)
-    };
-    assert_eq!(outcomes.len(), 4);
-    assert!(outcomes.iter().all(|(_, outcome)| of(outcome) == of(outcomes[0].1)), "{outcomes:?}");
+    for record in [calls, renames] {
+        let dir = tempfile::tempdir().unwrap();
+        made(dir.path());
+        let db = recorded(dir.path(), false);
+        record(&db).unwrap();
+        db.update(|txn| txn.table("places")?.insert("", "an empty key").map(drop)).unwrap();
+        assert!(db.read().unwrap().table("places").unwrap().get("").unwrap().is_some());
+        db.close().unwrap();
+        let (output, report) = replay(dir.path(), &["--sides", "mmap,lmdb"]);
+        assert!(output.status.success(), "{}", text(&output));
+        let outcomes = outcomes(&report);
+        let of = |outcome: &Outcome| {
+            let ops: Vec<(Op, u64)> = outcome.ops.iter().map(|done| (done.op, done.count)).collect();
+            (outcome.entries, outcome.entries_read, outcome.bytes_read, outcome.entries_written, ops)
+        };
+        assert_eq!(outcomes.len(), 4);
+        assert!(outcomes.iter().all(|(_, outcome)| of(outcome) == of(outcomes[0].1)), "{outcomes:?}");
+    }
 }
 
 /// A table is built anew beside an old one, and takes its name; and what is renamed without effect.
