@@ -4,9 +4,9 @@
 use crate::args::Check;
 use crate::context::Context;
 use crate::error::{Error, Result, Status};
-use crate::escape::shown;
 use crate::output::{Output, many};
 use bifold::{CheckReport, Db, Fault, PageSource};
+use bifold_text::escape::shown;
 use indicatif::HumanCount;
 use serde_json::{Value as Json, json};
 
