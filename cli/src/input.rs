@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use bifold_text::escape::shown;
 use bifold_text::{Entry, How, Next, Reader};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, IsTerminal, Stdin, Write};
 use std::path::Path;
 
 /// Bytes read at a time.
@@ -24,7 +24,7 @@ impl Input {
     /// The file at `path`; standard input without one, or if it is `-`.
     pub(crate) fn open(path: Option<&Path>) -> Result<Self> {
         let Some(path) = path.filter(|path| *path != Path::new("-")) else {
-            let reader = Box::new(BufReader::with_capacity(READ_BUFFER, io::stdin()));
+            let reader = Box::new(BufReader::with_capacity(READ_BUFFER, standard_input()));
             return Ok(Self { name: "standard input".into(), reader, len: None });
         };
         let name = shown(path.as_os_str().as_encoded_bytes());
@@ -44,6 +44,16 @@ impl Input {
             Err(error) => Err(Error::Read(name, error)),
         }
     }
+}
+
+/// Standard input, which is about to be read. Says so if it is a terminal, at which somebody would else wait for a
+/// program that waits for them.
+pub(crate) fn standard_input() -> Stdin {
+    let input = io::stdin();
+    if input.is_terminal() {
+        let _ = writeln!(io::stderr(), "bifold: reading standard input, up to its end");
+    }
+    input
 }
 
 /// The entries of an input.

@@ -4,6 +4,7 @@
 use crate::args::{self, Put};
 use crate::context::Context;
 use crate::error::{Error, Result, Status};
+use crate::input::standard_input;
 use crate::output::Output;
 use bifold::PageSource;
 use bifold_text::escape::shown;
@@ -21,7 +22,7 @@ pub(crate) fn run<S: PageSource>(args: &Put, context: &Context<S>, out: &mut Out
     let value = match (&args.value, &args.file) {
         (_, Some(path)) => from_file(path)?,
         (Some(text), None) if text != "-" => args::key("VALUE", text)?,
-        (_, None) => from(io::stdin().lock(), "standard input".into())?,
+        (_, None) => from(standard_input(), "standard input".into())?,
     };
     let replaced = context.change(&args.on.db, true, |txn| {
         let table = txn.table(&args.on.table)?;

@@ -56,8 +56,8 @@ pub struct Options {
     /// Bytes of a value, in the same way [default: 100]
     #[arg(long)]
     pub values: Option<Sizes>,
-    /// The data, instead of made entries: a Bifold database, which is only read, or a text with a key, a tab and a value
-    /// in each line
+    /// The data, instead of made entries: a Bifold database, which is only read, or what bifold load takes: TSV, JSON
+    /// lines, or a dump of LMDB or Berkeley DB
     #[arg(long, value_name = "FILE", conflicts_with_all = ["entries", "data", "keys", "values"])]
     pub from: Option<PathBuf>,
     /// Its table; the largest by default
