@@ -10,7 +10,7 @@ use bifold::PageSource;
 use bifold_text::escape::shown;
 use serde_json::json;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 
 /// One byte more than a value can have: enough for the database to refuse it.

@@ -202,7 +202,7 @@ fn reading_from_a_terminal_is_said() {
         let err = place.shell(&line).err;
         assert_eq!(err.starts_with("bifold: reading standard input"), what, "{command}: {err}");
     }
-    assert!(place.feed("load a.bifold t", b"k\t1\n").err.starts_with("t: 1 entries"));
+    assert!(place.feed("load a.bifold t", b"k\t1\n").err.starts_with("t: 1 entry in "));
 }
 
 #[test]
