@@ -55,7 +55,8 @@ impl Schedule {
             return (0, 0);
         }
         let seconds = end.unwrap_or(self.last).saturating_duration_since(self.start).as_secs_f64();
-        let due = ((seconds - self.offset) / self.interval).ceil().max(0.0) as u64;
+        // A little less, so that no rounding makes one more of those that are due at the end itself.
+        let due = ((seconds - self.offset) / self.interval - 1e-6).ceil().max(0.0) as u64;
         (due.max(self.begun), self.begun)
     }
 }

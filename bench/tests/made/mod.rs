@@ -129,6 +129,7 @@ pub(crate) fn report(
         environment: environment(),
         command: vec!["bifold-bench".into(), "compare".into(), "--dir".into(), "a directory".into()],
         complete: true,
+        cut_short: None,
         limits: None,
         article: None,
         parts: vec![part],

@@ -102,10 +102,8 @@ pub fn page(report: &Report) -> String {
         escape(&title),
         escape(&about::made(report))
     );
-    if !report.complete {
-        text.push_str(
-            "<p class=\"warn\">This run was cut short: what is not on this page was not measured.</p>\n",
-        );
+    if let Some(cut) = report.cut("on this page") {
+        let _ = writeln!(text, "<p class=\"warn\">{}</p>", escape(&cut));
     }
     text.push_str("</header>\n");
     verdict_of(&mut text, report);
