@@ -220,8 +220,8 @@ fn a_held_snapshot_is_read_beside_the_writer() {
 #[test]
 fn what_takes_longer_than_its_budget_is_refused_or_cut_short() {
     let dir = tempfile::tempdir().unwrap();
-    let args = ["--entries", "20000", "--workloads", "get-txn", "--sides", "mmap,pool", "--warmup", "0"];
-    let long = ["compare", "--duration", "5", "--rounds", "3", "--budget", "25"];
+    let args = ["--entries", "20000", "--workloads", "get-txn", "--sides", "mmap,pool"];
+    let long = ["compare", "--warmup", "0", "--duration", "5", "--rounds", "3", "--budget", "25"];
     let output = bench(dir.path(), &[&long[..], &args].concat());
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{error}");

@@ -171,8 +171,14 @@ pub fn run<S: Store>(job: &Job<'_, S>, begin: Begin<'_>) -> Result<Driven> {
         Ok(())
     })?;
     let series = std::mem::take(&mut done.series);
-    // What was begun before the end counts, and so does the time until it was done.
-    let seconds = if done.last.is_zero() { seconds } else { done.last.as_secs_f64() };
+    // What was begun before the end counts, and so does the time until it was done; and, where times are set for it, the
+    // time in which nothing was due.
+    let last = done.last.as_secs_f64();
+    let seconds = match (pace.until, pace.rate) {
+        (Until::Seconds(_), Some(_)) => seconds.max(last),
+        _ if done.last.is_zero() => seconds,
+        _ => last,
+    };
     let open_loop = pace.rate.map(|_| done.open_loop);
     Ok(Driven { measured: done, beside, seconds, series, checkpoints, entries: shared.entries(), open_loop })
 }

@@ -133,11 +133,22 @@ impl<'a, S: Store> Worker<'a, S> {
             if let Some(start) = self.since {
                 schedule.begin_anew(start);
             }
-            let early = schedule.due().saturating_duration_since(Instant::now());
-            if early.is_zero() || self.shared.stopped() {
+            let due = schedule.due();
+            let early = due.saturating_duration_since(Instant::now());
+            // What would be due at the end or later is not.
+            let is_due = early.is_zero() && self.end().is_none_or(|end| due < end);
+            if is_due || self.shared.stopped() {
                 return;
             }
-            thread::sleep(early.min(Duration::from_millis(10)));
+            thread::sleep(early.clamp(Duration::from_micros(1), Duration::from_millis(10)));
+        }
+    }
+
+    /// When the run ends, if a time was set and it is not in its warm-up.
+    fn end(&self) -> Option<Instant> {
+        match (self.since, self.until) {
+            (Some(start), Until::Seconds(seconds)) => Some(start + Duration::from_secs_f64(seconds)),
+            _ => None,
         }
     }
 
@@ -154,11 +165,8 @@ impl<'a, S: Store> Worker<'a, S> {
         };
         // All this while it may have waited for one operation of the warm-up.
         schedule.begin_anew(start);
-        let end = match self.until {
-            Until::Seconds(seconds) => Some(start + Duration::from_secs_f64(seconds)),
-            Until::Operations(_) => None,
-        };
-        let (due, begun) = schedule.kept(end);
+        self.since = Some(start);
+        let (due, begun) = schedule.kept(self.end());
         self.tally.open_loop = OpenLoop { due, begun };
     }
 
