@@ -92,6 +92,9 @@ pub enum Order {
     Random,
 }
 
+/// Gets the value of a key in a snapshot that is held, and shows it. Returns whether it was there.
+pub type GetHeld<'a> = dyn FnMut(&[u8], &mut dyn FnMut(&[u8])) -> Result<bool> + 'a;
+
 /// A store under measurement.
 ///
 /// Visitors are handed bytes where the store keeps them; a store that must copy to show a value is measured with the
@@ -179,11 +182,12 @@ pub trait Store: Sized + Sync {
     /// See [`open`](Self::open).
     fn scan_back(&self, from: &[u8], limit: u64, visit: impl FnMut(&[u8], &[u8])) -> Result<u64>;
 
-    /// Does `work` while a snapshot of the store, taken before it, is held.
+    /// Does `work` while a snapshot of the store, taken before it, is held by this thread. What it is given reads there,
+    /// whatever is committed meanwhile.
     ///
     /// # Errors
     /// Those of `work`; if the store has no snapshots; and see [`open`](Self::open).
-    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R>;
+    fn hold<R>(&self, work: impl FnOnce(&mut GetHeld<'_>) -> Result<R>) -> Result<R>;
 
     /// Has the store check itself, if it can. Returns how many entries it counted.
     ///

@@ -89,12 +89,16 @@ pub struct Options {
     /// were due. As many as the side can by default
     #[arg(long, value_parser = rate)]
     pub rate: Option<f64>,
-    /// Random overwrites before the first round, as a multiple of the entries
+    /// Random overwrites of a store that was loaded, before its first run, as a multiple of the entries
     #[arg(long, default_value_t = 0.0, value_parser = share)]
     pub aged: f64,
     /// Other data and choices for each
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// How long it may take, as 90s, 10m or 1.5h: what is estimated to take longer is refused, and when the time has come no
+    /// other run is begun
+    #[arg(long, value_name = "TIME", value_parser = crate::crossover::budget)]
+    pub budget: Option<f64>,
     /// Memory that each side's process has in all, page cache included: it runs in a memory cgroup
     #[arg(long, value_parser = crate::sizes::bytes)]
     pub memory: Option<u64>,
@@ -356,8 +360,16 @@ impl Options {
         });
         if self.aged > 0.0 {
             notes.push(format!(
-                "before the first round {:.0} % of the entries are overwritten",
+                "when a store was loaded, {:.0} % of the entries are overwritten before its first run",
                 self.aged * 100.0
+            ));
+        }
+        let inserts = workloads.iter().filter(|workload| workload.inserts());
+        let inserts: Vec<&str> = inserts.map(|workload| workload.name.as_str()).collect();
+        if !inserts.is_empty() {
+            notes.push(format!(
+                "each round of {}, which inserts, and what follows begins on a store that is loaded anew",
+                inserts.join(", of ")
             ));
         }
         if let Some(rate) = self.rate {

@@ -91,31 +91,16 @@ pub fn replay<S: Store>(
         Ok(())
     })?;
     let series = std::mem::take(&mut done.series);
-    let driven =
-        Driven { measured: done, beside: Tally::default(), seconds, series, checkpoints, entries: 0 };
+    let driven = Driven {
+        measured: done,
+        beside: Tally::default(),
+        seconds,
+        series,
+        checkpoints,
+        entries: 0,
+        open_loop: None,
+    };
     Ok(Replayed { driven, notes: differing.words(S::NAME) })
-}
-
-/// Reads all that a store holds, and checks it. Returns how many entries there are.
-///
-/// # Errors
-/// The store's; or which value is wrong.
-pub fn read_all<S: Store>(store: &S) -> Result<u64> {
-    let mut reading = Reading::default();
-    let mut last: Option<Vec<u8>> = None;
-    let mut in_order = true;
-    let seen = store.scan(&[], u64::MAX, |key, value| {
-        in_order &= last.as_deref().is_none_or(|last| last < key);
-        key.clone_into(last.get_or_insert_default());
-        reading.see(key, value);
-    })?;
-    if let Some(key) = reading.wrong {
-        return Err(format!("{}: the value of key {} is wrong", S::NAME, hex(&key)).into());
-    }
-    if !in_order || seen != reading.entries {
-        return Err(format!("{}: a scan of all entries shows them out of order", S::NAME).into());
-    }
-    Ok(seen)
 }
 
 /// In what a replay differed from the recording.

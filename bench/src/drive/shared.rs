@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Operations that a thread takes at a time of those that are left.
-const PART: u64 = 256;
+/// Operations that a thread takes at a time of those that are left, unless they are due one by one.
+pub(super) const PART: u64 = 256;
 
 /// The state of a run.
 pub(super) struct Shared {
@@ -62,12 +62,12 @@ impl Shared {
         self.start.get().copied()
     }
 
-    /// Takes some of the operations that are left; how many, 0 at the end.
-    pub(super) fn take(&self) -> u64 {
+    /// Takes at most `most` of the operations that are left; how many, 0 at the end.
+    pub(super) fn take(&self, most: u64) -> u64 {
         let Some(left) = &self.left else { return u64::MAX };
         let mut now = left.load(Ordering::Relaxed);
         loop {
-            let taken = now.min(PART);
+            let taken = now.min(most);
             match left.compare_exchange_weak(now, now - taken, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return taken,
                 Err(other) => now = other,
@@ -116,6 +116,6 @@ mod tests {
         assert_eq!(shared.there(), 100);
         shared.end_insert(0);
         assert_eq!((shared.there(), shared.entries()), (102, 102));
-        assert_eq!([shared.take(), shared.take(), shared.take(), shared.take()], [256, 256, 88, 0]);
+        assert_eq!([(); 4].map(|()| shared.take(PART)), [256, 256, 88, 0]);
     }
 }

@@ -1,9 +1,10 @@
 //! One thread of a run: it chooses operations, does them, times them, and checks what it was shown.
 #![forbid(unsafe_code)]
 
-use super::Pace;
-use super::shared::Shared;
+use super::schedule::Schedule;
+use super::shared::{PART, Shared};
 use super::tally::Tally;
+use super::{OpenLoop, Pace, Until};
 use crate::corpus::Corpus;
 use crate::workload::{Choice, Op, Role, Threads};
 use crate::{Order, Result, Store};
@@ -21,9 +22,11 @@ pub(super) struct Worker<'a, S> {
     shared: &'a Shared,
     /// Its number among all threads.
     thread: usize,
-    /// Between two operations that are due, if the rate is set, and when the next is.
-    interval: Option<Duration>,
-    due: Option<Instant>,
+    /// When operations are due, if the rate is set.
+    schedule: Option<Schedule>,
+    until: Until,
+    /// When measuring began, as it was known before the operation at hand: if it was, the operation counts.
+    since: Option<Instant>,
     measured: bool,
     /// No other thread writes.
     alone: bool,
@@ -53,23 +56,17 @@ impl<'a, S: Store> Worker<'a, S> {
         share: Option<(u64, u64)>,
     ) -> Self {
         let known = corpus.known();
-        let rate = pace.rate.filter(|_| share.is_some());
-        let interval = rate.map(|rate| {
-            let threads = share.map_or(1, |(_, of)| of);
-            Duration::from_secs_f64(threads as f64 / rate)
-        });
-        let first = interval.map(|interval| {
-            let (index, of) = share.unwrap_or((0, 1));
-            Instant::now() + interval.mul_f64(index as f64 / of as f64)
-        });
+        let now = Instant::now();
+        let schedule = share.zip(pace.rate).map(|((index, of), rate)| Schedule::new(rate, index, of, now));
         Self {
             store,
             corpus,
             role,
             shared,
             thread: stream as usize,
-            interval,
-            due: first,
+            schedule,
+            until: pace.until,
+            since: None,
             measured: share.is_some(),
             alone: pace.threads <= 1 || role.threads == Threads::One,
             choice: Choice::new(role.distribution, known, pace.seed, stream),
@@ -85,16 +82,20 @@ impl<'a, S: Store> Worker<'a, S> {
 
     /// Does transactions until the run is over.
     pub(super) fn run(&mut self) -> Result<()> {
-        let per_txn = if self.interval.is_some() { 1 } else { self.role.per_txn.max(1) };
+        let (per_txn, part) = if self.schedule.is_some() { (1, 1) } else { (self.role.per_txn.max(1), PART) };
         let mut left = 0u64;
         while !self.shared.stopped() {
+            self.wait_until_due();
+            if self.shared.stopped() {
+                break;
+            }
             let op = self.draw();
             // Of the others, one is a transaction.
             let many = matches!(op, Op::Read | Op::Missing | Op::Update | Op::Delete);
             let mut count = if many { per_txn } else { 1 };
-            if self.measured && self.shared.measured_since().is_some() {
+            if self.measured && self.since.is_some() {
                 if left == 0 {
-                    left = self.shared.take();
+                    left = self.shared.take(part);
                     if left == 0 {
                         break;
                     }
@@ -103,12 +104,9 @@ impl<'a, S: Store> Worker<'a, S> {
                 left -= count;
             }
             let entries = if op == Op::ReadMany { self.role.per_txn.max(1) } else { count };
-            self.wait_until_due();
-            if self.shared.stopped() {
-                break;
-            }
             self.transaction(op, entries)?;
         }
+        self.end_schedule();
         self.put_back()?;
         self.read_back()
     }
@@ -126,29 +124,54 @@ impl<'a, S: Store> Worker<'a, S> {
         mix.last().map_or(Op::Read, |(op, _)| *op)
     }
 
-    /// In an open loop, waits until the next operation is due.
-    fn wait_until_due(&self) {
-        while let Some(early) = self.due.map(|due| due.saturating_duration_since(Instant::now()))
-            && !early.is_zero()
-            && !self.shared.stopped()
-        {
-            thread::sleep(early.min(Duration::from_millis(10)));
+    /// Looks whether what is done next counts. In an open loop, waits until it is due: times that are counted from the end
+    /// of the warm-up, so that nothing of it delays what counts.
+    fn wait_until_due(&mut self) {
+        loop {
+            self.since = self.shared.measured_since();
+            let Some(schedule) = &mut self.schedule else { return };
+            if let Some(start) = self.since {
+                schedule.begin_anew(start);
+            }
+            let due = schedule.due();
+            let early = due.saturating_duration_since(Instant::now());
+            // What would be due at the end or later is not.
+            let is_due = early.is_zero() && self.end().is_none_or(|end| due < end);
+            if is_due || self.shared.stopped() {
+                return;
+            }
+            thread::sleep(early.clamp(Duration::from_micros(1), Duration::from_millis(10)));
+        }
+    }
+
+    /// When the run ends, if a time was set and it is not in its warm-up.
+    fn end(&self) -> Option<Instant> {
+        match (self.since, self.until) {
+            (Some(start), Until::Seconds(seconds)) => Some(start + Duration::from_secs_f64(seconds)),
+            _ => None,
         }
     }
 
     /// When the operation began, as far as its latency is concerned.
     fn begin(&mut self) -> Instant {
-        match (self.due, self.interval) {
-            (Some(due), Some(interval)) => {
-                self.due = Some(due + interval);
-                due
-            }
-            _ => Instant::now(),
-        }
+        let now = Instant::now();
+        self.schedule.as_mut().map_or(now, |schedule| schedule.begin(now))
+    }
+
+    /// The run is over: nothing more is due, and what was and has not begun never will.
+    fn end_schedule(&mut self) {
+        let Some((mut schedule, start)) = self.schedule.take().zip(self.shared.measured_since()) else {
+            return;
+        };
+        // All this while it may have waited for one operation of the warm-up.
+        schedule.begin_anew(start);
+        self.since = Some(start);
+        let (due, begun) = schedule.kept(self.end());
+        self.tally.open_loop = OpenLoop { due, begun };
     }
 
     fn note(&mut self, op: Op, begun: Instant, ended: Instant) {
-        if let Some(start) = self.shared.measured_since()
+        if let Some(start) = self.since
             && begun >= start
         {
             self.tally.note(op, ended.saturating_duration_since(begun), ended - start);
@@ -392,7 +415,7 @@ impl<'a, S: Store> Worker<'a, S> {
         let ended = Instant::now();
         self.note(op, begun, ended);
         let more = self.keys.len() as u64 - 1;
-        if let Some(start) = self.shared.measured_since()
+        if let Some(start) = self.since
             && more > 0
         {
             self.tally.note_more(op, more, ended.saturating_duration_since(start));

@@ -1,6 +1,7 @@
 //! Bifold, on either backend.
 #![forbid(unsafe_code)]
 
+use crate::store::GetHeld;
 use crate::{Counters, Durability, Order, Result, Sabotage, Setup, Store};
 use bifold::{Builder, Db, PageSource, mmap, pool};
 use std::path::Path;
@@ -216,9 +217,16 @@ impl<S: Backend> Store for Bifold<S> {
         Ok(seen)
     }
 
-    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
-        let _snapshot = self.db.read()?;
-        work()
+    fn hold<R>(&self, work: impl FnOnce(&mut GetHeld<'_>) -> Result<R>) -> Result<R> {
+        let txn = self.db.read()?;
+        let table = txn.table(&self.table)?;
+        work(&mut |key, visit| {
+            let value = table.get(key)?;
+            if let Some(value) = &value {
+                self.show(value, visit);
+            }
+            Ok(value.is_some())
+        })
     }
 
     fn check(&self) -> Result<Option<u64>> {

@@ -102,10 +102,8 @@ pub fn page(report: &Report) -> String {
         escape(&title),
         escape(&about::made(report))
     );
-    if !report.complete {
-        text.push_str(
-            "<p class=\"warn\">This run was cut short: what is not on this page was not measured.</p>\n",
-        );
+    if let Some(cut) = report.cut("on this page") {
+        let _ = writeln!(text, "<p class=\"warn\">{}</p>", escape(&cut));
     }
     text.push_str("</header>\n");
     verdict_of(&mut text, report);
@@ -143,7 +141,8 @@ fn verdict_of(text: &mut String, report: &Report) {
         text.push_str("<ul>\n");
         for line in points {
             let line = line.trim_start_matches("- ");
-            let class = if line.starts_with("FAILED") { " class=\"bad\"" } else { "" };
+            let bad = line.starts_with("FAILED") || line.starts_with("NOT KEPT UP");
+            let class = if bad { " class=\"bad\"" } else { "" };
             let _ = writeln!(text, "<li{class}>{}</li>", escape(line));
         }
         text.push_str("</ul>\n");
