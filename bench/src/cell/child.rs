@@ -3,7 +3,7 @@
 
 use super::{Beside, Message, Outcome, REPLAY, SERIES_STEP_MS, Spec, Start, done_of};
 use crate::corpus::{Corpus, Traced};
-use crate::drive::{self, Driven, Pace, Tally, Until};
+use crate::drive::{self, Checked, Driven, Pace, Tally, Until};
 use crate::memory::{Group, How, drop_caches, drop_files};
 use crate::usage::{Disk, Transfers, Usage, count_system_calls, reset_peak};
 use crate::workload::{Op, Replay, Role, Work};
@@ -97,7 +97,14 @@ fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
     // Only where those who put it off are measured is it part of their time.
     let theirs = roles.iter().any(|role| role.measured && role.writes());
     let finish = if theirs { finish.elapsed().as_secs_f64() } else { 0.0 };
-    let measured = Measured { cold, ..meter.end(open_seconds, finish) };
+    let mut measured = Measured { cold, ..meter.end(open_seconds, finish) };
+    phase("reading again what was written")?;
+    let Checked { entries: again, of } = driven.read_again(&store, &corpus)?;
+    if again < of {
+        measured
+            .notes
+            .push(format!("of {of} entries that were written and followed, {again} were read again"));
+    }
     let counters = store.counters();
     close(spec, store, driven, measured).map(|outcome| Outcome { counters, ..outcome })
 }
@@ -291,6 +298,7 @@ fn age<S: Store>(spec: &Spec, corpus: &Corpus, entries: u64) -> Result<u64> {
         Pace { threads: 1, warmup: 0.0, until: Until::Operations(overwrites), rate: None, ..spec.pace };
     let driven = drive::run(&store, corpus, &[role], entries, &pace, &mut || ())?;
     store.finish()?;
+    driven.read_again(&store, corpus)?;
     store.close()?;
     Ok(driven.entries)
 }

@@ -77,6 +77,7 @@ pub fn load<S: Store>(store: &S, corpus: &Corpus, sorted: bool, per_txn: u64) ->
             seconds,
             series,
             checkpoints: Vec::new(),
+            history: None,
         })
     })
 }

@@ -8,7 +8,9 @@
 //! felt by all that had to wait for it (the correction of "coordinated omission" that Gil Tene asks for).
 #![forbid(unsafe_code)]
 
+mod history;
 mod load;
+mod reading;
 mod replay;
 mod shared;
 mod tally;
@@ -16,12 +18,14 @@ mod turns;
 mod worker;
 
 pub use load::load;
+pub use reading::{Checked, check_nanos};
 pub use replay::{Replayed, read_all, replay};
 pub use tally::{Latencies, OpTally, Tally};
 
 use crate::corpus::Corpus;
 use crate::workload::{Role, Threads};
 use crate::{Result, Store};
+use history::History;
 use serde::{Deserialize, Serialize};
 use shared::Shared;
 use std::thread;
@@ -72,6 +76,8 @@ pub struct Driven {
     pub checkpoints: Vec<f64>,
     /// Entries there at the end.
     pub entries: u64,
+    /// Of the entries followed, what was written.
+    history: Option<History>,
 }
 
 /// Called once, when the warm-up is over.
@@ -107,7 +113,7 @@ fn run_all<S: Store>(
     let of = |role: &Role| if role.threads == Threads::All { pace.threads.max(1) } else { 1 };
     let threads: u64 = roles.iter().map(of).sum();
     let measured: u64 = roles.iter().filter(|role| role.measured).map(of).sum();
-    let shared = Shared::new(entries, threads, pace);
+    let shared = Shared::new(entries, threads, pace, roles.iter().any(Role::writes));
     let (mut done, mut beside) = (Tally::default(), Tally::default());
     let (mut seconds, mut checkpoints) = (0.0, Vec::new());
     thread::scope(|scope| -> Result<()> {
@@ -136,7 +142,9 @@ fn run_all<S: Store>(
     let series = std::mem::take(&mut done.series);
     // What was begun before the end counts, and so does the time until it was done.
     let seconds = if done.last.is_zero() { seconds } else { done.last.as_secs_f64() };
-    Ok(Driven { measured: done, beside, seconds, series, checkpoints, entries: shared.entries() })
+    let entries = shared.entries();
+    let history = shared.into_history();
+    Ok(Driven { measured: done, beside, seconds, series, checkpoints, entries, history })
 }
 
 /// Lets the workers go through warm-up and measurement, and looks for checkpoints meanwhile. Returns the seconds
