@@ -223,7 +223,7 @@ impl<'a, S: Store> Worker<'a, S> {
         begins.push(Instant::now());
         let reading = reading.into_inner().0;
         let wanted = if op == Op::Missing { 0 } else { count };
-        self.settle(reading, found, wanted, "gets")?;
+        self.settle(&reading, found, wanted, "gets")?;
         for pair in begins.windows(2) {
             self.note(op, pair[0], pair[1]);
         }
@@ -231,7 +231,7 @@ impl<'a, S: Store> Worker<'a, S> {
     }
 
     /// Takes note of what was read, if it was right.
-    fn settle(&mut self, reading: Reading<'_>, found: u64, wanted: u64, what: &str) -> Result<()> {
+    fn settle(&mut self, reading: &Reading<'_>, found: u64, wanted: u64, what: &str) -> Result<()> {
         let name = S::NAME;
         if let Some(wrong) = reading.wrong() {
             return Err(format!("{name}: {what}: {wrong}").into());
@@ -259,7 +259,7 @@ impl<'a, S: Store> Worker<'a, S> {
             None => reading.see_unasked(),
         })?;
         let ended = Instant::now();
-        self.settle(reading, found, count, "get_many")?;
+        self.settle(&reading, found, count, "get_many")?;
         self.note(Op::ReadMany, begun, ended);
         Ok(())
     }
@@ -307,7 +307,7 @@ impl<'a, S: Store> Worker<'a, S> {
             _ if reading.entries == limit => limit,
             _ => reading.entries.max(self.certain(back).min(limit)),
         };
-        self.settle(reading, seen, wanted, "a scan")?;
+        self.settle(&reading, seen, wanted, "a scan")?;
         self.keys[0] = from;
         self.note(op, begun, ended);
         Ok(())
@@ -327,7 +327,7 @@ impl<'a, S: Store> Worker<'a, S> {
         let mut reading = self.reading();
         let key = &self.keys[0];
         let found = self.store.gets(std::iter::once(key), |value| reading.see(key, value))?;
-        self.settle(reading, found, 1, "a read before a write")
+        self.settle(&reading, found, 1, "a read before a write")
     }
 
     /// Makes other values for the keys chosen, which then differ, and puts them.

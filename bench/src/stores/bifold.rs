@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::sabotage::Broken;
-use crate::{Counters, Durability, Order, Result, Sabotage, Setup, Store};
+use crate::{Counters, Durability, Order, Result, Setup, Store};
 use bifold::{Builder, Db, PageSource, mmap, pool};
 use std::path::Path;
 use std::thread;
@@ -38,7 +38,7 @@ impl<S: PageSource> Bifold<S> {
 #[expect(clippy::unnecessary_wraps, reason = "other builds refuse")]
 fn sabotaged<S: PageSource>(builder: Builder<S>, setup: &Setup) -> Result<Builder<S>> {
     Ok(match setup.sabotage {
-        Some(Sabotage::SlowReads(ms)) => {
+        Some(crate::Sabotage::SlowReads(ms)) => {
             use bifold_page_source::{OsFs, testing::FaultFs};
             let slow = FaultFs::new(std::sync::Arc::new(OsFs));
             slow.delay_reads(Duration::from_millis(ms));
