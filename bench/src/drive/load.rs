@@ -1,7 +1,7 @@
 //! Loading a corpus into a new store, and reading all that one holds.
 #![forbid(unsafe_code)]
 
-use super::worker::hex;
+use super::reading::hex;
 use super::{Driven, STEP_MS, Tally};
 use crate::corpus::Corpus;
 use crate::workload::Op;
@@ -79,6 +79,7 @@ pub fn load<S: Store>(store: &S, corpus: &Corpus, sorted: bool, per_txn: u64) ->
             series,
             checkpoints: Vec::new(),
             open_loop: None,
+            history: None,
         })
     })
 }
