@@ -1,6 +1,7 @@
 //! Where a report was made: what a reader must know to compare it with another.
 #![forbid(unsafe_code)]
 
+use crate::usage::kib_field;
 use rustix::fs::statfs;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -87,7 +88,6 @@ impl Environment {
     pub fn here(dir: &Path) -> Self {
         let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let kib = field(&memory, "MemTotal").and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
         let device = dir.metadata().ok().map(|meta| {
             let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
             format!("/sys/dev/block/{major}:{minor}")
@@ -112,7 +112,7 @@ impl Environment {
             kernel: line("/proc/sys/kernel/osrelease"),
             cpu: field(&cpu, "model name").or_else(|| field(&cpu, "Hardware")),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
-            memory_bytes: kib.map(|kib| kib * 1024),
+            memory_bytes: kib_field(&memory, "MemTotal"),
             huge_pages: line("/sys/kernel/mm/transparent_hugepage/enabled").and_then(|text| chosen(&text)),
             file_system: file_system(dir),
             device: device.as_ref().and_then(|d| Some(d.file_name()?.to_string_lossy().into_owned())),
