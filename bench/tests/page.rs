@@ -6,7 +6,7 @@ mod made;
 
 use bifold_bench::cell::Died;
 use bifold_bench::corpus::Sizes;
-use bifold_bench::crossover::{self, Figures, Grid, Place, Repeat, Settings, Sweep};
+use bifold_bench::crossover::{self, Figures, Grid, Repeat, Settings, Sweep};
 use bifold_bench::report::{Environment, Report, page};
 use made::{jitter, report};
 use std::path::Path;

@@ -232,7 +232,7 @@ pub(super) mod tests {
         std::fs::write(&file, text.replacen("\"version\": 2", "\"version\": 1", 1)).unwrap();
         assert_eq!(Sweep::read(&file).unwrap(), sweep, "the version before is read, and becomes this one");
         for (from, to, wanted) in [
-            ("\"crossover\"", "\"compare\"", "does not say"),
+            ("\"crossover\"", "\"compare\"", "it says that it is one of `compare`"),
             ("\"version\": 2", "\"version\": 99", "of version 99, and this program reads versions 1 to 2"),
             ("\"size\": 1", "\"size\": 4", "outside of its grid"),
             ("8.0\n", "1.0\n", "sizes are"),
