@@ -1,4 +1,4 @@
-//! A sweep as one page of HTML that needs nothing besides: the verdict, a map for each measure, and all figures.
+//! A sweep as one page of HTML that needs nothing besides: a map for each measure, the verdict, and all figures.
 #![forbid(unsafe_code)]
 
 use super::document::Sweep;
@@ -10,7 +10,7 @@ use crate::report::page::svg::Plot;
 use std::fmt::Write;
 
 /// A cell's least width and its height, in the units of plots: a factor with its signs has room in it.
-const CELL: (f64, f64) = (49.0, 34.0);
+const CELL: (f64, f64) = (52.0, 34.0);
 /// A factor of so much has the full colour.
 const FULL: f64 = 4.0;
 /// How much of a side's colour a cell has, from the least to the full: never so much that its word could not be read on it,
@@ -23,11 +23,6 @@ pub fn page(sweep: &Sweep) -> String {
     let workload = &sweep.settings.workload;
     let title = format!("Where {first} wins and where {second} does: {}", workload.name);
     let mut text = html::begin("Bifold benchmark: crossover", &title, &sweep.environment);
-    // What a sweep comes to are its points, to the last of them.
-    let said = verdict(sweep);
-    let points: Vec<String> =
-        said.lines().map(|line| format!("- {}", line.trim_start_matches("- "))).collect();
-    html::verdict(&mut text, points.iter().map(String::as_str));
     let _ = write!(
         text,
         "<section aria-labelledby=\"maps\">\n<h2 id=\"maps\">Maps</h2>\n<p>{}. Across: bytes of data, as multiples of the \
@@ -43,6 +38,11 @@ pub fn page(sweep: &Sweep) -> String {
         let _ = writeln!(text, "<figure><figcaption>{}</figcaption>{map}</figure>", measure.name());
     }
     text.push_str("</div>\n</section>\n");
+    // What a sweep comes to are its points, to the last of them.
+    let said = verdict(sweep);
+    let points: Vec<String> =
+        said.lines().map(|line| format!("- {}", line.trim_start_matches("- "))).collect();
+    html::verdict(&mut text, points.iter().map(String::as_str));
     table(&mut text, sweep);
     text.push_str("<section aria-labelledby=\"where\">\n");
     html::where_and_how(&mut text, &sweep.environment, &sweep.command);
