@@ -300,9 +300,12 @@ fn main_op(work: &Work, tally: &Tally) -> Op {
         }
     };
     let mut main = (Op::Read, 0.0);
-    for (op, share) in roles.iter().filter(|role| role.measured).flat_map(|role| &role.mix) {
-        if *share > main.1 {
-            main = (*op, *share);
+    for role in roles.iter().filter(|role| role.measured) {
+        for (op, share) in &role.mix {
+            let share = share * role.at_once(*op) as f64;
+            if share > main.1 {
+                main = (*op, share);
+            }
         }
     }
     main.0

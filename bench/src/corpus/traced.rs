@@ -6,7 +6,7 @@
 
 use super::{Random, mix};
 use crate::Result;
-use crate::trace::{Recording, Tables};
+use crate::trace::{Recording, Renames, Tables};
 use bifold::pool;
 use std::collections::HashMap;
 use xxhash_rust::xxh3::xxh3_64;
@@ -38,6 +38,11 @@ impl Traced {
         while let Some((_, name)) = cursor.next()? {
             names.push(String::from_utf8_lossy(name).into_owned());
         }
+        let mut renames = Vec::new();
+        let mut cursor = txn.table(crate::trace::RENAMES)?.cursor();
+        while let Some((_, renamed)) = cursor.next()? {
+            renames.push(serde_json::from_slice(renamed)?);
+        }
         let mut shared = HashMap::new();
         let mut cursor = txn.table(crate::trace::SHARED)?.cursor();
         while let Some((table, number)) = cursor.next()? {
@@ -48,7 +53,7 @@ impl Traced {
         while let Some((thread, _)) = cursor.next()? {
             threads.push(u32::from_be_bytes(thread.try_into()?));
         }
-        let tables = Tables::new(names, recording.longest)?;
+        let tables = Tables::new(names, Renames::new(renames), recording.longest)?;
         Ok(Self { recording: recording.clone(), tables, shared, threads })
     }
 

@@ -190,7 +190,7 @@ impl<'a, S: Store> Thread<'a, S> {
         Self {
             store,
             traced,
-            session: Session::new(traced.tables(), traced.shared(), traced.recording().hidden),
+            session: Session::new(traced.tables(), traced.shared(), traced.recording().hidden, thread),
             turn,
             turns,
             recorded: thread,
@@ -211,7 +211,7 @@ impl<'a, S: Store> Thread<'a, S> {
                 return Ok(());
             }
             self.number += 1;
-            let step = self.session.step(op);
+            let step = self.session.step(micros, op);
             if let Step::Get { txn, key, expected, fresh } = step {
                 if txn != self.txn || self.gets.len() == GETS {
                     self.do_gets()?;

@@ -86,7 +86,7 @@ impl<'a, S: Store> Worker<'a, S> {
 
     /// Does transactions until the run is over.
     pub(super) fn run(&mut self) -> Result<()> {
-        let (per_txn, part) = if self.schedule.is_some() { (1, 1) } else { (self.role.per_txn.max(1), PART) };
+        let part = if self.schedule.is_some() { 1 } else { PART };
         let mut left = 0u64;
         while !self.shared.stopped() {
             self.wait_until_due();
@@ -94,9 +94,7 @@ impl<'a, S: Store> Worker<'a, S> {
                 break;
             }
             let op = self.draw();
-            // Of the others, one is a transaction.
-            let many = matches!(op, Op::Read | Op::Missing | Op::Update | Op::Delete);
-            let mut count = if many { per_txn } else { 1 };
+            let mut count = if self.schedule.is_some() { 1 } else { self.role.at_once(op) };
             if self.measured && self.since.is_some() {
                 if left == 0 {
                     left = self.shared.take(part);

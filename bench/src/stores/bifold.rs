@@ -85,7 +85,9 @@ impl Backend for pool::Source {
 }
 
 /// The one table.
-const TABLE: &str = "bench";
+pub(crate) const TABLE: &str = "bench";
+/// The file, in the store's directory.
+pub(crate) const FILE: &str = "data.bifold";
 
 impl<S: Backend> Store for Bifold<S> {
     const NAME: &'static str = S::STORE;
@@ -100,7 +102,7 @@ impl<S: Backend> Store for Bifold<S> {
         };
         let builder = Db::builder().delta_size(setup.delta_bytes).durability(durability);
         let builder = sabotaged(builder.backend(S::options(setup)), setup)?;
-        let db = builder.open(dir.join("data.bifold"))?;
+        let db = builder.open(dir.join(FILE))?;
         Ok(Self { db, table: TABLE.into(), broken: setup.sabotage.and_then(Broken::new) })
     }
 
