@@ -12,7 +12,7 @@ use crate::options::Options;
 use bifold_page_source::sync::Mutex;
 use bifold_page_source::{
     Bits, CHUNK_SIZE, ChunkCheck, Error, File, PageId, PageRef, PageSource, PageWrite, Result, SourceConfig,
-    SourceStats, Visit, prefetch_held, prefetch_viewed, verify_page, write_pages,
+    SourceStats, Visit, prefetch_ends, prefetch_held, prefetch_viewed, verify_page, write_pages,
 };
 use std::io;
 use std::ops::Range;
@@ -71,6 +71,14 @@ impl<'s> Visit for MmapVisit<'s> {
     #[inline]
     fn view(&mut self, page: PageRef) -> Result<&[u8]> {
         self.source.page(page, prefetch_viewed)
+    }
+
+    #[inline]
+    fn soon(&mut self, page: PageRef) {
+        let size = self.source.config.page_size;
+        if let Some(bytes) = self.source.map.slice(page.page().offset(size), size.bytes()) {
+            prefetch_ends(bytes);
+        }
     }
 
     #[inline]
