@@ -2,6 +2,7 @@ use super::*;
 use crate::corpus::Sample;
 use bifold_text::{dump, json};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
 
@@ -65,7 +66,7 @@ fn json_lines_and_dumps_are_read_with_the_tables_that_they_name() {
         (Some("t"), b"b", b"2"),
         (Some("t"), b"a", b"\xff\0"),
     ] {
-        lines += &format!("{}\n", json::entry_json(table, key, value));
+        writeln!(lines, "{}", json::entry_json(table, key, value)).unwrap();
     }
     assert!(lines.contains("base64"));
     assert_eq!(imported(lines.as_bytes()).unwrap(), wanted);
@@ -91,7 +92,7 @@ fn many_entries_come_in_any_order() {
     let mut text = String::new();
     for n in 0..count {
         let key = n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        text += &format!("{{\"table\":\"t\",\"key\":\"{key:016x}\",\"value\":\"{n}\"}}\n");
+        writeln!(text, "{{\"table\":\"t\",\"key\":\"{key:016x}\",\"value\":\"{n}\"}}").unwrap();
     }
     let found = imported(text.as_bytes()).unwrap();
     assert_eq!((found.len(), found["t"].len() as u64), (1, count));
