@@ -37,6 +37,10 @@ pub enum Sabotage {
     WrongByte,
     /// Each read of the file takes so many milliseconds longer.
     SlowReads(u64),
+    /// One put of an entry in fifty is acknowledged and not done.
+    LostUpdates,
+    /// One time in ten, an entry that was put again is shown as it was before.
+    StaleReads,
 }
 
 impl Setup {

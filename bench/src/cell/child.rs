@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::{Beside, Message, Outcome, REPLAY, SERIES_STEP_MS, Spec, Start, done_of};
-use crate::corpus::{Corpus, Traced, is_made};
-use crate::drive::{self, Driven, Job, Pace, Tally, Until};
+use crate::corpus::{Corpus, Traced, made_version};
+use crate::drive::{self, Checked, Driven, Job, Pace, Tally, Until};
 use crate::memory::{Group, How, drop_caches, drop_files};
 use crate::usage::{Disk, Transfers, Usage, count_system_calls, reset_peak};
 use crate::workload::{Op, Replay, Role, Work};
@@ -98,7 +98,14 @@ fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
     // Only where those who put it off are measured is it part of their time.
     let theirs = roles.iter().any(|role| role.measured && role.writes());
     let finish = if theirs { finish.elapsed().as_secs_f64() } else { 0.0 };
-    let measured = Measured { cold, ..meter.end(open_seconds, finish) };
+    let mut measured = Measured { cold, ..meter.end(open_seconds, finish) };
+    phase("reading again what was written")?;
+    let Checked { entries: again, of } = driven.read_again(&store, &corpus)?;
+    if again < of {
+        measured
+            .notes
+            .push(format!("of {of} entries that were written and followed, {again} were read again"));
+    }
     let counters = store.counters();
     let outcome = close(spec, store, driven, measured)?;
     Ok(Outcome { counters, entries_before, ..outcome })
@@ -124,7 +131,7 @@ fn replayed<S: Store>(spec: &Spec, traced: &Traced, replay: &Replay) -> Result<O
     let mut entries_before = None;
     if spec.start == Start::Warm {
         phase("reading all entries")?;
-        entries_before = Some(drive::read_all(&store, is_made)?);
+        entries_before = Some(drive::read_all(&store, |key, value| made_version(key, value).is_some())?);
     }
     phase("replaying")?;
     let mut meter = Meter::new(&spec.dir);
@@ -138,7 +145,7 @@ fn replayed<S: Store>(spec: &Spec, traced: &Traced, replay: &Replay) -> Result<O
     let mut measured = Measured { cold, ..meter.end(open_seconds, finish) };
     measured.notes.extend(notes.into_iter().map(|note| format!("{REPLAY}{note}")));
     phase("checking all entries")?;
-    driven.entries = drive::read_all(&store, is_made)?;
+    driven.entries = drive::read_all(&store, |key, value| made_version(key, value).is_some())?;
     if let Some(wanted) = recording.entries_at_end.filter(|wanted| *wanted != driven.entries) {
         let entries = driven.entries;
         return Err(
@@ -293,9 +300,12 @@ fn main_op(work: &Work, tally: &Tally) -> Op {
         }
     };
     let mut main = (Op::Read, 0.0);
-    for (op, share) in roles.iter().filter(|role| role.measured).flat_map(|role| &role.mix) {
-        if *share > main.1 {
-            main = (*op, *share);
+    for role in roles.iter().filter(|role| role.measured) {
+        for (op, share) in &role.mix {
+            let share = share * role.at_once(*op) as f64;
+            if share > main.1 {
+                main = (*op, share);
+            }
         }
     }
     main.0
@@ -311,6 +321,7 @@ fn age<S: Store>(spec: &Spec, corpus: &Corpus, entries: u64) -> Result<u64> {
     let job = Job { store: &store, corpus, roles: &[role], entries, pace: &pace };
     let driven = drive::run(&job, &mut || ())?;
     store.finish()?;
+    driven.read_again(&store, corpus)?;
     store.close()?;
     Ok(driven.entries)
 }

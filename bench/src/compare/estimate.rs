@@ -4,9 +4,9 @@
 use super::run::PartPlan;
 use crate::drive::Until;
 use crate::report::Part;
+use crate::usage::free_space;
 use crate::workload::{Op, Role, Work, Workload};
 use crate::{Durability, Result};
-use rustix::fs::statvfs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -83,8 +83,7 @@ impl Estimate {
     /// # Errors
     /// In words.
     pub(super) fn check(&self, dir: &Path) -> Result<()> {
-        let stat = statvfs(dir)?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let free = free_space(dir)?;
         if self.disk_bytes <= free {
             return Ok(());
         }

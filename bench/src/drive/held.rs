@@ -5,9 +5,9 @@
 #![forbid(unsafe_code)]
 
 use super::Job;
+use super::reading::hex;
 use super::shared::Shared;
 use super::tally::Tally;
-use super::worker::hex;
 use crate::corpus::Corpus;
 use crate::store::GetHeld;
 use crate::workload::{Choice, Op, Role};

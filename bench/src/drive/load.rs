@@ -1,7 +1,7 @@
 //! Loading a corpus into a new store, and reading all that one holds.
 #![forbid(unsafe_code)]
 
-use super::worker::hex;
+use super::reading::hex;
 use super::{Driven, STEP_MS, Tally};
 use crate::corpus::Corpus;
 use crate::workload::Op;
@@ -11,8 +11,10 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Entries that are handed over at a time by the thread that makes them.
+/// Entries that are handed over at a time by the thread that makes them, and bytes from which on fewer are: they lie in
+/// the memory that the store is to have.
 const PART: usize = 1000;
+const PART_BYTES: usize = 128 << 10;
 /// Parts that may wait.
 const PARTS: usize = 16;
 
@@ -28,10 +30,12 @@ pub fn load<S: Store>(store: &S, corpus: &Corpus, sorted: bool, per_txn: u64) ->
     thread::scope(|scope| {
         let (send, receive) = sync_channel::<Vec<Entry>>(PARTS);
         let made = scope.spawn(move || -> Result<()> {
-            let mut part = Vec::with_capacity(PART);
+            let (mut part, mut bytes) = (Vec::with_capacity(PART), 0);
             corpus.for_each(sorted, |key, value| {
                 part.push((key.to_vec(), value.to_vec()));
-                if part.len() == PART {
+                bytes += key.len() + value.len();
+                if part.len() == PART || bytes >= PART_BYTES {
+                    bytes = 0;
                     let full = std::mem::replace(&mut part, Vec::with_capacity(PART));
                     send.send(full).map_err(|_| "nobody takes the entries")?;
                 }
@@ -79,6 +83,7 @@ pub fn load<S: Store>(store: &S, corpus: &Corpus, sorted: bool, per_txn: u64) ->
             series,
             checkpoints: Vec::new(),
             open_loop: None,
+            history: None,
         })
     })
 }

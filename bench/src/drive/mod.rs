@@ -11,7 +11,9 @@
 #![forbid(unsafe_code)]
 
 mod held;
+mod history;
 mod load;
+mod reading;
 mod replay;
 mod schedule;
 mod shared;
@@ -23,6 +25,7 @@ mod worker;
 mod tests;
 
 pub use load::{load, read_all};
+pub use reading::{Checked, check_nanos};
 pub use replay::{Replayed, replay};
 pub use tally::{Latencies, OpTally, Tally};
 
@@ -30,6 +33,7 @@ use crate::corpus::Corpus;
 use crate::workload::{Role, Threads};
 use crate::{Result, Store};
 use held::read_held;
+use history::History;
 use serde::{Deserialize, Serialize};
 use shared::Shared;
 use std::sync::mpsc;
@@ -115,6 +119,8 @@ pub struct Driven {
     pub entries: u64,
     /// How the rate was kept, if one was set.
     pub open_loop: Option<OpenLoop>,
+    /// Of the entries followed, what was written.
+    history: Option<History>,
 }
 
 /// Called once, when the warm-up is over.
@@ -132,7 +138,7 @@ pub fn run<S: Store>(job: &Job<'_, S>, begin: Begin<'_>) -> Result<Driven> {
     let paced = |role: &Role| role.measured && !role.in_snapshot;
     let threads: u64 = job.roles.iter().map(of).sum();
     let measured: u64 = job.roles.iter().filter(|role| paced(role)).map(of).sum();
-    let shared = Shared::new(entries, threads, pace);
+    let shared = Shared::new(entries, threads, pace, job.roles.iter().any(Role::writes));
     let (mut done, mut beside) = (Tally::default(), Tally::default());
     let (mut seconds, mut checkpoints) = (0.0, Vec::new());
     thread::scope(|scope| -> Result<()> {
@@ -180,7 +186,9 @@ pub fn run<S: Store>(job: &Job<'_, S>, begin: Begin<'_>) -> Result<Driven> {
         _ => last,
     };
     let open_loop = pace.rate.map(|_| done.open_loop);
-    Ok(Driven { measured: done, beside, seconds, series, checkpoints, entries: shared.entries(), open_loop })
+    let entries = shared.entries();
+    let history = shared.into_history();
+    Ok(Driven { measured: done, beside, seconds, series, checkpoints, entries, open_loop, history })
 }
 
 /// Lets the workers go through warm-up and measurement, and looks for checkpoints meanwhile. Returns the seconds

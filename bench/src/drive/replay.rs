@@ -4,11 +4,11 @@
 //! transaction; changes of a write transaction are kept until its commit, and then put and deleted.
 #![forbid(unsafe_code)]
 
+use super::reading::hex;
 use super::tally::Tally;
 use super::turns::{Turn, Turns};
-use super::worker::hex;
 use super::{Begin, Driven};
-use crate::corpus::{Traced, is_made, make};
+use crate::corpus::{Traced, made_version, make};
 use crate::trace::{Changes, Expected, Session, Span, Step, after};
 use crate::workload::Op;
 use crate::{Order, Result, Store};
@@ -99,6 +99,7 @@ pub fn replay<S: Store>(
         checkpoints,
         entries: 0,
         open_loop: None,
+        history: None,
     };
     Ok(Replayed { driven, notes: differing.words(S::NAME) })
 }
@@ -145,7 +146,7 @@ struct Reading {
 impl Reading {
     #[inline]
     fn see(&mut self, key: &[u8], value: &[u8]) {
-        if !is_made(key, value) {
+        if made_version(key, value).is_none() {
             self.wrong.get_or_insert_with(|| key.to_vec());
         }
         self.entries += 1;
@@ -189,7 +190,7 @@ impl<'a, S: Store> Thread<'a, S> {
         Self {
             store,
             traced,
-            session: Session::new(traced.tables(), traced.shared(), traced.recording().hidden),
+            session: Session::new(traced.tables(), traced.shared(), traced.recording().hidden, thread),
             turn,
             turns,
             recorded: thread,
@@ -210,7 +211,7 @@ impl<'a, S: Store> Thread<'a, S> {
                 return Ok(());
             }
             self.number += 1;
-            let step = self.session.step(op);
+            let step = self.session.step(micros, op);
             if let Step::Get { txn, key, expected, fresh } = step {
                 if txn != self.txn || self.gets.len() == GETS {
                     self.do_gets()?;

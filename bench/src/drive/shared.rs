@@ -1,6 +1,7 @@
 //! What the threads of a run share: whether it goes on, what is left to do, and which entries are there.
 #![forbid(unsafe_code)]
 
+use super::history::History;
 use super::{Pace, Until};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,10 +21,12 @@ pub(super) struct Shared {
     next: AtomicU64,
     /// For each thread, the number of the entry that it inserts, or `u64::MAX`.
     inserting: Vec<AtomicU64>,
+    /// What readers may be shown; nothing if nobody writes.
+    history: Option<History>,
 }
 
 impl Shared {
-    pub(super) fn new(entries: u64, threads: u64, pace: &Pace) -> Self {
+    pub(super) fn new(entries: u64, threads: u64, pace: &Pace, writes: bool) -> Self {
         let left = match pace.until {
             Until::Operations(operations) => Some(AtomicU64::new(operations)),
             Until::Seconds(_) => None,
@@ -35,7 +38,19 @@ impl Shared {
             left,
             next: AtomicU64::new(entries),
             inserting: (0..threads).map(|_| AtomicU64::new(u64::MAX)).collect(),
+            history: writes.then(|| History::new(entries, pace.seed)),
         }
+    }
+
+    /// What readers may be shown, if anybody writes.
+    #[inline]
+    pub(super) fn history(&self) -> Option<&History> {
+        self.history.as_ref()
+    }
+
+    /// The same, when the run is over.
+    pub(super) fn into_history(self) -> Option<History> {
+        self.history
     }
 
     pub(super) fn stop(&self) {
@@ -109,7 +124,7 @@ mod tests {
     #[test]
     fn an_entry_is_there_when_all_before_it_are() {
         let pace = Pace { threads: 2, warmup: 0.0, until: Until::Operations(600), rate: None, seed: 1 };
-        let shared = Shared::new(100, 2, &pace);
+        let shared = Shared::new(100, 2, &pace, false);
         assert_eq!(shared.there(), 100);
         assert_eq!((shared.begin_insert(0), shared.begin_insert(1)), (100, 101));
         shared.end_insert(1);
