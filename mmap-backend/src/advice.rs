@@ -19,6 +19,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The kernel cuts one advice to its read-ahead window, whose default this is, so longer ranges are said in pieces.
 const STEP: u64 = 128 * 1024;
+/// After so many batches in a row whose probes were resident, cold pages are so rare that few batches have two of them
+/// to overlap: then only every [`SKIP`]th batch is probed.
+const SURE: u32 = 64;
+/// See [`SURE`]: a probe costs most of a microsecond.
+const SKIP: u32 = 4;
 /// How many batches after a cold page are taken for cold.
 const SUSPICION: u32 = 16;
 
@@ -27,6 +32,8 @@ const SUSPICION: u32 = 16;
 pub(crate) struct Advisor {
     /// Batches still to be taken for cold. Races lose a count, which costs a probe.
     suspicion: AtomicU32,
+    /// Batches in a row whose probes were resident, as far as they are counted. Races lose some.
+    resident: AtomicU32,
     /// Moves the probe through the batches.
     turn: AtomicU32,
 }
@@ -42,8 +49,11 @@ impl Advisor {
         touched: impl Fn(PageRef) -> bool,
     ) {
         let (Some(fd), false) = (file.fd(), pages.is_empty()) else { return };
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
-        let probe = pages[turn % pages.len()];
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        if self.resident.load(Ordering::Relaxed) >= SURE && turn % SKIP != 0 {
+            return;
+        }
+        let probe = pages[(turn / SKIP + turn) as usize % pages.len()];
         if !self.cold(fd, probe.page().offset(size), || pages.iter().all(|page| touched(*page))) {
             return;
         }
@@ -71,10 +81,15 @@ impl Advisor {
                 if suspicion > 0 {
                     self.suspicion.store(suspicion - 1, Ordering::Relaxed);
                 }
+                let resident = self.resident.load(Ordering::Relaxed);
+                if resident < SURE {
+                    self.resident.store(resident + 1, Ordering::Relaxed);
+                }
                 suspicion > 0
             }
             Some(false) => {
                 self.suspicion.store(SUSPICION, Ordering::Relaxed);
+                self.resident.store(0, Ordering::Relaxed);
                 true
             }
             None => !otherwise_warm(),
