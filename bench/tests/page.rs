@@ -346,7 +346,7 @@ fn a_rate_that_was_not_kept_is_told_and_so_is_what_was_done_beside() {
     assert!(said.contains("mmap wins 1 of 1"), "{said}");
     let text = table(&late);
     assert!(text.contains("\nof the operations that were due, begun: bifold-mmap 100 %, bifold-pool 61 %\n"));
-    assert!(text.contains("\nbeside that, read: bifold-mmap 66.0 k/s (p50 "), "{text}");
+    assert!(text.contains("\nbeside that, read: bifold-mmap 66.7 k/s (p50 16 us, p99 "), "{text}");
     let html = page(&late);
     is_well_formed(&html);
     for wanted in

@@ -108,7 +108,7 @@ fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
     }
     let counters = store.counters();
     let outcome = close(spec, store, driven, measured)?;
-    Ok(Outcome { counters, entries_before, ..outcome })
+    Ok(Outcome { entries_before, counters, ..outcome })
 }
 
 /// Reads all entries, of which there must be at least so many. Returns how many there are.
@@ -154,7 +154,7 @@ fn replayed<S: Store>(spec: &Spec, traced: &Traced, replay: &Replay) -> Result<O
     }
     let counters = store.counters();
     let outcome = close(spec, store, driven, measured)?;
-    Ok(Outcome { counters, entries_before, ..outcome })
+    Ok(Outcome { entries_before, counters, ..outcome })
 }
 
 /// Empties caches as far as the run wants it.

@@ -18,7 +18,9 @@ fn total(plans: &[PartPlan]) -> f64 {
 /// What it would be with other parts.
 fn changed(plans: &[PartPlan], change: impl Fn(&mut Part)) -> f64 {
     let mut plans = plans.to_vec();
-    plans.iter_mut().for_each(|plan| change(&mut plan.part));
+    for plan in &mut plans {
+        change(&mut plan.part);
+    }
     total(&plans)
 }
 

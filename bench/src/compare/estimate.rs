@@ -118,9 +118,8 @@ pub(super) fn time(seconds: f64) -> String {
 fn run(plan: &PartPlan, workload: &Workload) -> f64 {
     let pace = &plan.part.pace;
     let commits = match &workload.work {
-        Work::Load { .. } => 0.0,
         Work::Replay(replay) if replay.durability == Durability::Synced => replay.commits as f64,
-        Work::Replay(_) => 0.0,
+        Work::Load { .. } | Work::Replay(_) => 0.0,
         Work::Run(roles) => match pace.until {
             Until::Seconds(_) => 0.0,
             Until::Operations(operations) => {

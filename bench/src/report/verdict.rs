@@ -23,7 +23,9 @@ pub fn verdict(report: &Report) -> String {
         }
     }
     let summaries = Summary::all(report);
-    summaries.iter().for_each(|summary| not_kept(&mut text, summary));
+    for summary in &summaries {
+        not_kept(&mut text, summary);
+    }
     let mut wins = (0, 0, 0);
     for summary in &summaries {
         let (Some(mmap), Some(pool)) = (summary.row(MMAP), summary.row(POOL)) else { continue };
