@@ -50,7 +50,7 @@ impl Advisor {
     ) {
         let (Some(fd), false) = (file.fd(), pages.is_empty()) else { return };
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        if self.resident.load(Ordering::Relaxed) >= SURE && turn % SKIP != 0 {
+        if self.resident.load(Ordering::Relaxed) >= SURE && !turn.is_multiple_of(SKIP) {
             return;
         }
         let probe = pages[(turn / SKIP + turn) as usize % pages.len()];
