@@ -50,7 +50,7 @@ impl Advisor {
     ) {
         let (Some(fd), false) = (file.fd(), pages.is_empty()) else { return };
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        if self.resident.load(Ordering::Relaxed) >= SURE && turn % SKIP != 0 {
+        if self.resident.load(Ordering::Relaxed) >= SURE && !turn.is_multiple_of(SKIP) {
             return;
         }
         let probe = pages[(turn / SKIP + turn) as usize % pages.len()];
@@ -151,6 +151,38 @@ mod tests {
             assert!(advisor.cold(fd, AT, || true), "{left} batches more are taken for cold");
         }
         assert!(!advisor.cold(fd, AT, || false));
+    }
+
+    #[test]
+    fn who_is_sure_that_all_is_resident_probes_less_and_soon_finds_that_it_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, vec![1; 4 << 20]).unwrap();
+        let file = OsFs.open(&path, Access::ReadWrite).unwrap();
+        file.sync().unwrap();
+        let fd = file.fd().unwrap();
+        let size = PageSize::new(4096).unwrap();
+        let pages: Vec<PageRef> = (1..9).map(|n| PageRef::unchecked(PageId::new(n * 100).unwrap())).collect();
+        let all_are = |wanted| pages.iter().all(|p| resident(fd, p.page().offset(size)) == Some(wanted));
+        let advisor = Advisor::default();
+        if !all_are(true) {
+            println!("skipped: this file system does not tell what is resident");
+            return;
+        }
+        let warm = || advisor.warm_pages(&*file, size, &pages, |_| false);
+        (0..SURE).for_each(|_| warm());
+        assert_eq!(advisor.resident.load(Ordering::Relaxed), SURE);
+        assert_eq!(advisor.suspicion.load(Ordering::Relaxed), 0);
+        // What a probe touches may come back, so twice.
+        (0..2).for_each(|_| file.drop_cache(0, 0).unwrap());
+        if !all_are(false) {
+            println!("skipped: this file system keeps everything in memory");
+            return;
+        }
+        file.drop_cache(0, 0).unwrap();
+        (0..SKIP).for_each(|_| warm());
+        assert!(advisor.suspicion.load(Ordering::Relaxed) > 0, "one of the next batches was probed");
+        assert!(advisor.resident.load(Ordering::Relaxed) < SURE);
     }
 
     #[test]

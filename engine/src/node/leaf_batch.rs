@@ -41,6 +41,7 @@ struct Place {
 
 /// Some neighbouring entries of one leaf, and the one among them that its position stands on, if it does.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing, and nearly all go with all")]
 pub(crate) struct LeafBatch {
     /// Rooms of `stride` bytes, a key and bytes without meaning in each: entry `n`'s is number `n % ROOMS`.
     keys: Vec<u8>,
@@ -127,14 +128,11 @@ impl LeafBatch {
     pub(crate) fn ahead(&mut self, leaf: &Node<'_>, count: usize) {
         let (first, end) = (self.first, self.first + self.len);
         let upto = (end + self.want).min(count);
-        // If one is damaged, whoever comes to it will see: those before it stay.
-        if self.single || self.decode(leaf, count, end..upto).is_none() {
-            self.want = 1;
-            (self.first, self.len) = (first, end - first);
-            return;
-        }
-        self.first = first.max(upto.saturating_sub(ROOMS));
-        self.len = upto - self.first;
+        // Those whose rooms they do not take stay; also if one is damaged, which whoever comes to it will see.
+        let first = first.max(upto.saturating_sub(ROOMS));
+        let decoded = !self.single && self.decode(leaf, count, end..upto).is_some();
+        self.want = if decoded { TOGETHER } else { 1 };
+        (self.first, self.len) = (first, if decoded { upto } else { end } - first);
     }
 
     /// Decodes entry `index` of `leaf`, which has `count`, and some to come in the direction of the way, and goes to
@@ -259,4 +257,105 @@ fn locate(leaf: &Node<'_>, prefix_len: usize, slot: [u8; 2]) -> Option<(Place, u
         has_word: head & 1 == 1,
     };
     Some((place, at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::{Items, pack};
+
+    const PAGE: usize = 4096;
+
+    /// A leaf of these entries, whose keys begin with `prefix`.
+    fn leaf(prefix: &[u8], entries: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+        let mut items = Items::default();
+        for (index, (key, value)) in entries.iter().enumerate() {
+            items.insert_entry(index, key, value, None);
+        }
+        let (lower, upper) = (prefix.to_vec(), [prefix, &[u8::MAX]].concat());
+        let packed = pack(&items, 0, PAGE, Some(&lower), Some(&upper), None).unwrap();
+        assert_eq!(packed.len(), 1, "all fit one leaf");
+        let bytes = items.build(&packed[0], 0, 0, PAGE).0;
+        assert_eq!(Node::file(&bytes).prefix(), Some(prefix));
+        bytes
+    }
+
+    fn entries(prefix: usize, longest: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let entry = |n: usize| {
+            let mut key = vec![b'p'; prefix];
+            key.push(n as u8);
+            key.extend((0..n * 7 % (longest + 1)).map(|at| at as u8));
+            (key, vec![n as u8; n * 11 % 40])
+        };
+        (1..40).map(entry).collect()
+    }
+
+    /// Goes to entry `index` as a position does.
+    fn go(batch: &mut LeafBatch, leaf: &Node<'_>, index: usize, forward: bool) -> Option<()> {
+        let count = leaf.count();
+        if !batch.step(index) {
+            return batch.load(leaf, count, index, forward);
+        }
+        if forward && batch.is_low(index, count) {
+            batch.ahead(leaf, count);
+        }
+        Some(())
+    }
+
+    #[test]
+    fn entries_of_every_length_are_decoded_whichever_way_one_goes() {
+        let mut batch = LeafBatch::default();
+        for (prefix, longest) in [(0, 0), (0, 3), (3, 12), (40, 35), (2, 60), (100, 40)] {
+            let entries = entries(prefix, longest);
+            let bytes = leaf(&vec![b'p'; prefix], &entries);
+            let node = Node::file(&bytes);
+            let last = entries.len() - 1;
+            batch.set(b"a key that was sought");
+            assert_eq!(batch.key(), b"a key that was sought");
+            // To the end and back; then two forward and one back.
+            let there = (0..=last).map(|at| (at, true)).chain((0..last).rev().map(|at| (at, false)));
+            let dance = (1..last - 1).flat_map(|at| [(at, true), (at + 1, true), (at, false)]);
+            for (at, forward) in there.chain(dance) {
+                go(&mut batch, &node, at, forward).unwrap();
+                let (key, value) = &entries[at];
+                assert_eq!(
+                    (batch.key(), &bytes[batch.value()]),
+                    (&key[..], &value[..]),
+                    "{prefix} {longest} {at}"
+                );
+                assert!(!batch.has_word());
+            }
+            batch.leave();
+            assert_eq!(batch.key(), entries[last - 2].0, "the key stays");
+            assert!(!batch.step(last - 2));
+        }
+    }
+
+    #[test]
+    fn an_entry_that_lies_outside_is_met_by_who_comes_to_it() {
+        let entries = entries(3, 12);
+        let whole = leaf(b"ppp", &entries);
+        for bad in 0..entries.len() {
+            let mut bytes = whole.clone();
+            let slot = super::super::layout::HEADER + entries.len() * HINT + bad * 2;
+            bytes[slot..slot + 2].copy_from_slice(&(PAGE as u16 - 1).to_le_bytes());
+            let node = Node::file(&bytes);
+            for forward in [true, false] {
+                let mut batch = LeafBatch::default();
+                batch.set(b"");
+                let way = if forward { 0..bad } else { bad + 1..entries.len() };
+                let mut way: Vec<usize> = way.collect();
+                if !forward {
+                    way.reverse();
+                }
+                let there = way.iter().map(|at| (*at, forward));
+                let back = way.iter().rev().map(|at| (*at, !forward));
+                for (at, forward) in there.clone().chain(back).chain(there) {
+                    go(&mut batch, &node, at, forward).unwrap();
+                    assert_eq!(batch.key(), entries[at].0, "{bad} {at}");
+                }
+                assert_eq!(go(&mut batch, &node, bad, forward), None, "{bad}");
+            }
+        }
+    }
 }

@@ -200,6 +200,19 @@ impl<'a> Node<'a> {
         Some(Err(low))
     }
 
+    /// Whether `key`'s first bytes tell already that it lies between the page's separators and below entry `index`, or
+    /// there is no such entry.
+    #[inline]
+    pub(crate) fn is_surely_below(&self, key: &[u8], index: usize) -> bool {
+        let suffix = self.prefix().and_then(|prefix| key.strip_prefix(prefix));
+        let limit = self.hints(self.count()).map(|hints| hints.get(index));
+        match (suffix, limit) {
+            (Some(suffix), Some(Some(limit))) => hint_of(suffix) < u32::from_be_bytes(*limit),
+            (Some(_), Some(None)) => true,
+            _ => false,
+        }
+    }
+
     /// The child whose range holds `key`.
     #[inline]
     pub(crate) fn child_index(&self, key: &[u8]) -> Option<usize> {

@@ -15,7 +15,7 @@ use std::fmt;
 ///
 /// A fresh cursor stands before the first entry: [`next`](Self::next) goes to the first, and, once,
 /// [`prev`](Self::prev) to the last. Past either end it stays there, and turning round gives the last or the first
-/// entry again. What it lends is valid until it moves; a step within a page copies nothing but the key.
+/// entry again. What it lends is valid until it moves; within a page nothing but keys is copied.
 ///
 /// In a write transaction the table may change under a cursor. It then finds its place again by its key: if that
 /// entry was removed, `next` goes to the first greater key and `prev` to the last smaller one.
