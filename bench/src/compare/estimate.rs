@@ -3,9 +3,9 @@
 
 use crate::drive::Until;
 use crate::report::Part;
+use crate::usage::free_space;
 use crate::workload::Work;
 use crate::{Durability, Result};
-use rustix::fs::statvfs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -62,8 +62,7 @@ impl Estimate {
     /// # Errors
     /// In words.
     pub(super) fn check(&self, dir: &Path) -> Result<()> {
-        let stat = statvfs(dir)?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let free = free_space(dir)?;
         if self.disk_bytes <= free {
             return Ok(());
         }
