@@ -4,7 +4,8 @@
 mod article;
 mod environment;
 mod figures;
-mod page;
+mod json;
+pub(crate) mod page;
 mod shares;
 mod summary;
 mod table;
@@ -13,6 +14,8 @@ mod verdict;
 pub use article::{Article, Written, article};
 pub use environment::Environment;
 pub use figures::{Figure, Unit, latency_of, ops_of};
+pub use json::{OLDEST, VERSION};
+pub(crate) use json::{read_json, write_json};
 pub use page::page;
 pub use shares::share;
 pub use summary::{Row, Summary, Value, median};
@@ -26,12 +29,7 @@ use crate::limits::Limits;
 use crate::workload::Workload;
 use crate::{Result, Setup};
 use serde::{Deserialize, Serialize};
-use std::fs;
-use std::io::Write;
 use std::path::Path;
-
-/// The version of the JSON; raised when a reader of the one before would not understand it.
-pub const VERSION: u32 = 1;
 
 /// One side's work on one workload in one round.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -84,7 +82,7 @@ pub struct Part {
 /// A report.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Report {
-    /// [`VERSION`].
+    /// [`VERSION`], when it was written.
     pub version: u32,
     /// Where it was made.
     pub environment: Environment,
@@ -114,18 +112,9 @@ impl Report {
     /// Reads one.
     ///
     /// # Errors
-    /// If it cannot be read, is none, or is of another version.
+    /// In words: if it cannot be read, is none, or is of a version that cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
-        let name = path.display();
-        let text = fs::read(path).map_err(|error| format!("{name}: {error}"))?;
-        let value: serde_json::Value =
-            serde_json::from_slice(&text).map_err(|error| format!("{name} is no report: {error}"))?;
-        match value.get("version").and_then(serde_json::Value::as_u64) {
-            Some(version) if version == u64::from(VERSION) => {}
-            Some(version) => return Err(format!("{name} is of version {version}, this is {VERSION}").into()),
-            None => return Err(format!("{name} is no report: it has no version").into()),
-        }
-        Ok(serde_json::from_value(value).map_err(|error| format!("{name} is no report: {error}"))?)
+        read_json(path, "report", None)
     }
 
     /// Writes it. What had the name before stays until all of it is written.
@@ -153,18 +142,4 @@ impl Report {
         let belongs = move |cell: &&Cell| cell.part == part && cell.side == side && cell.workload == workload;
         self.cells.iter().filter(belongs)
     }
-}
-
-/// Writes `value` as JSON to a file that others may read, too. What had the name before stays until all of it is written.
-///
-/// # Errors
-/// I/O errors.
-pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    let mut file = tempfile::Builder::new().permissions(mode).tempfile_in(dir)?;
-    serde_json::to_writer_pretty(&mut file, value)?;
-    file.write_all(b"\n")?;
-    file.persist(path)?;
-    Ok(())
 }
