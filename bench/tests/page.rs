@@ -1,11 +1,13 @@
-//! The page of a report, in words and in a browser.
+//! The page of a report and that of a sweep, in words and in a browser.
 
 #![expect(clippy::unwrap_used, reason = "test code: what fails here is to panic")]
 
 mod made;
 
 use bifold_bench::cell::Died;
-use bifold_bench::report::{Report, page};
+use bifold_bench::corpus::Sizes;
+use bifold_bench::crossover::{self, Figures, Grid, Repeat, Settings, Sweep};
+use bifold_bench::report::{Environment, Report, page};
 use made::{jitter, report};
 use std::path::Path;
 use std::process::Command;
@@ -25,6 +27,45 @@ fn rate(workload: &str, side: &str, round: u64) -> f64 {
 
 fn some() -> Report {
     report(&["get", "ycsb-a", "scan", "commit-1"], &SIDES, 3, rate)
+}
+
+/// A sweep in which pools win what does not fit, and the more the less fits; some cells were not run.
+fn swept() -> Sweep {
+    let settings = Settings {
+        workload: bifold_bench::workload::find("get-txn").unwrap(),
+        sides: ["bifold-mmap".into(), "bifold-pool".into()],
+        memory: 256 << 20,
+        grid: Grid {
+            sizes: vec![0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 8.0],
+            threads: vec![1, 2, 4, 8, 16, 64],
+        },
+        keys: Sizes::Fixed(16),
+        values: Sizes::Fixed(100),
+        seed: 1,
+        warmup: 1.0,
+        duration: 2.0,
+    };
+    let mut sweep =
+        Sweep::new(settings, Environment { made: 1_790_000_000, processors: 4, ..Environment::default() });
+    let places: Vec<_> = sweep.settings.grid.places().filter(|p| (p.size + 2 * p.threads) % 5 != 4).collect();
+    for (index, place) in places.into_iter().enumerate() {
+        let figures = |factor: f64| Figures {
+            rate: 1e6 / factor,
+            p50_ns: 700.0 * factor,
+            p99_ns: 3000.0 * factor,
+            cpu_ns: 900.0 * factor.sqrt(),
+            soft_faults: 0.1,
+            hard_faults: 0.01 * factor,
+            read_bytes: Some(4096.0 * factor),
+            operations: 1_000_000,
+        };
+        let slower = (0.4 + place.size as f64 * 0.25 * (1.0 + 0.3 * place.threads as f64)).max(0.5);
+        let mmap = if index == 7 { Err(Died::ForMemory) } else { Ok(figures(slower)) };
+        for _ in 0..=index % 2 {
+            sweep.repeats.push(Repeat { place, sides: [mmap.clone(), Ok(figures(1.0))] });
+        }
+    }
+    sweep
 }
 
 /// A page may name nothing that lies elsewhere, and no script.
@@ -101,6 +142,26 @@ fn a_page_holds_what_was_measured_and_needs_nothing_else() {
     for id in labels.iter().flat_map(|label| label.split(' ')) {
         assert!(ids.contains(&id), "{id}");
     }
+}
+
+#[test]
+fn the_page_of_a_sweep_is_made_alike() {
+    let mut sweep = swept();
+    let html = crossover::page(&sweep);
+    is_self_contained(&html);
+    is_well_formed(&html);
+    assert!(!html.contains("NaN"));
+    assert_eq!(html.matches("<svg").count(), 3);
+    let ids = attributes(&html, "id");
+    for id in attributes(&html, "aria-labelledby").iter().flat_map(|label| label.split(' ')) {
+        assert_eq!(ids.iter().filter(|other| **other == id).count(), 1, "{id}");
+    }
+    sweep.settings.workload.about = "<script>".into();
+    sweep.settings.sides[1] = "<script>".into();
+    sweep.command.push("<script>".into());
+    let html = crossover::page(&sweep);
+    is_self_contained(&html);
+    is_well_formed(&html);
 }
 
 #[test]
@@ -223,6 +284,11 @@ fn a_browser_shows_it() {
     let log = show(browser, dir.path(), &file, 1280);
     assert!(!log.contains("CONSOLE"), "{log}");
     show(browser, dir.path(), &file, 400);
+    std::fs::write(&file, crossover::page(&swept())).unwrap();
+    for width in [1280, 400] {
+        let log = show(browser, dir.path(), &file, width);
+        assert!(!log.contains("CONSOLE"), "{log}");
+    }
     // That a complaint would be seen: this page asks for what its policy forbids.
     let bad = page(&some()).replace("<main>", "<main><img src=\"http://127.0.0.1:9/x.png\">");
     std::fs::write(&file, bad).unwrap();
