@@ -37,9 +37,11 @@ fn every_workload_runs_on_every_side_and_its_answers_are_checked() {
     let args =
         ["--entries", "5000", "--operations", "300", "--threads", "2", "--sides", "all", "--workloads", &all];
     let (output, report) = compare(dir.path(), &args);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(report.complete);
     let sides = &report.parts[0].sides;
+    // One thing that one side cannot do fails it, and so the whole.
+    let failed = i32::from(sides.iter().any(|side| side == "sled"));
+    assert_eq!(output.status.code(), Some(failed), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(report.cells.len(), names.len() * sides.len() * 2);
     for cell in &report.cells {
         let named = format!("{} {} {}", cell.side, cell.workload, cell.round);
