@@ -62,7 +62,7 @@ fn swept() -> Sweep {
         };
         let slower = (0.4 + place.size as f64 * 0.25 * (1.0 + 0.3 * place.threads as f64)).max(0.5);
         let mmap = if index == 7 { Err(Died::ForMemory) } else { Ok(figures(slower)) };
-        for _ in 0..1 + index % 2 {
+        for _ in 0..=index % 2 {
             sweep.repeats.push(Repeat { place, sides: [mmap.clone(), Ok(figures(1.0))] });
         }
     }

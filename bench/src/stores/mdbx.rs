@@ -10,6 +10,9 @@ use signet_libmdbx::{
 use std::borrow::Cow;
 use std::path::Path;
 
+/// A key and its value.
+type Entry<'t> = (Cow<'t, [u8]>, Cow<'t, [u8]>);
+
 /// A libmdbx environment with its main database: read-only map, the kernel's read-ahead on.
 #[derive(Debug)]
 pub struct Mdbx {
@@ -108,7 +111,7 @@ impl Store for Mdbx {
         let txn = self.env.begin_ro_unsync()?;
         let mut cursor = txn.cursor(self.db)?;
         let mut seen = 0;
-        let mut entry: Option<(Cow<'_, [u8]>, Cow<'_, [u8]>)> = match cursor.set_range(from)? {
+        let mut entry: Option<Entry<'_>> = match cursor.set_range(from)? {
             Some((key, value)) if AsRef::<[u8]>::as_ref(&key) == from => Some((key, value)),
             Some(_) => cursor.prev()?,
             None => cursor.last()?,
