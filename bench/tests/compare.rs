@@ -6,6 +6,7 @@
 use bifold_bench::cell::Died;
 use bifold_bench::report::{Report, Summary};
 use bifold_bench::workload::Op;
+use std::fmt::Write;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -146,7 +147,10 @@ fn ycsb_files_files_of_the_user_and_open_loops_run() {
     db.close().unwrap();
     // The same in no order, behind another table that has less.
     let head = |table| format!("VERSION=3\nformat=print\ndatabase={table}\nHEADER=END\n");
-    let entries: String = (0..3000).rev().map(|n| format!(" key {n:05}\n value of {n}\n")).collect();
+    let mut entries = String::new();
+    for n in (0..3000).rev() {
+        writeln!(entries, " key {n:05}\n value of {n}").unwrap();
+    }
     let dump = format!("{} a\n 1\nDATA=END\n{}{entries}DATA=END\n", head("less"), head("t"));
     std::fs::write(dir.path().join("own.dump"), dump).unwrap();
     for file in ["own.bifold", "own.dump"] {

@@ -51,7 +51,7 @@ impl Source {
         Ok(match self {
             Self::Made(made) => Corpus::Made(*made),
             Self::File { path, table, seed } => Corpus::Sample(Sample::read(path, table.as_deref(), *seed)?),
-            Self::Trace(recording) => Corpus::Traced(Traced::open(recording)?),
+            Self::Trace(recording) => Corpus::Traced(Box::new(Traced::open(recording)?)),
         })
     }
 }

@@ -29,7 +29,7 @@ pub enum Corpus {
     /// A file's.
     Sample(Sample),
     /// A recorded trace's.
-    Traced(Traced),
+    Traced(Box<Traced>),
 }
 
 impl Corpus {
