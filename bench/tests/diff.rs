@@ -205,13 +205,22 @@ fn json_holds_all_figures() {
 fn what_is_no_report_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.json");
-    for text in ["", "{}", "[1]", "{\"version\": 99}", "{\"version\": 1}"] {
+    for (text, wanted) in [
+        ("", "is no report"),
+        ("{}", "it has no version"),
+        ("[1]", "it has no version"),
+        ("{\"version\": 99}", "is of version 99, and this program reads versions 1 to 2"),
+        ("{\"version\": 1}", "is of version 1, and lacks what this program, of version 2, needs"),
+        ("{\"version\": 2}", "is no report: missing field"),
+        ("{\"version\": 2, \"kind\": \"crossover\"}", "it says that it is one of `crossover`"),
+    ] {
         std::fs::write(&path, text).unwrap();
         let output =
             Command::new(env!("CARGO_BIN_EXE_bifold-bench")).arg("diff").args([&path, &path]).output();
         let output = output.unwrap();
         assert_eq!(output.status.code(), Some(2), "{text}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains("x.json"), "{text}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains("x.json") && error.contains(wanted), "{text}: {error}");
     }
     for threshold in ["x", "-1%", "NaN", "2000%"] {
         let output = Command::new(env!("CARGO_BIN_EXE_bifold-bench"))

@@ -1,11 +1,14 @@
-//! The page of a report, in words and in a browser.
+//! The page of a report and that of a sweep, in words and in a browser.
 
 #![expect(clippy::unwrap_used, reason = "test code: what fails here is to panic")]
 
 mod made;
 
-use bifold_bench::cell::Died;
-use bifold_bench::report::{Report, page};
+use bifold_bench::cell::{Beside, Died};
+use bifold_bench::corpus::Sizes;
+use bifold_bench::crossover::{self, Figures, Grid, Repeat, Settings, Sweep};
+use bifold_bench::drive::OpenLoop;
+use bifold_bench::report::{Environment, Report, page, table, verdict};
 use made::{jitter, report};
 use std::path::Path;
 use std::process::Command;
@@ -25,6 +28,45 @@ fn rate(workload: &str, side: &str, round: u64) -> f64 {
 
 fn some() -> Report {
     report(&["get", "ycsb-a", "scan", "commit-1"], &SIDES, 3, rate)
+}
+
+/// A sweep in which pools win what does not fit, and the more the less fits; some cells were not run.
+fn swept() -> Sweep {
+    let settings = Settings {
+        workload: bifold_bench::workload::find("get-txn").unwrap(),
+        sides: ["bifold-mmap".into(), "bifold-pool".into()],
+        memory: 256 << 20,
+        grid: Grid {
+            sizes: vec![0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 8.0],
+            threads: vec![1, 2, 4, 8, 16, 64],
+        },
+        keys: Sizes::Fixed(16),
+        values: Sizes::Fixed(100),
+        seed: 1,
+        warmup: 1.0,
+        duration: 2.0,
+    };
+    let mut sweep =
+        Sweep::new(settings, Environment { made: 1_790_000_000, processors: 4, ..Environment::default() });
+    let places: Vec<_> = sweep.settings.grid.places().filter(|p| (p.size + 2 * p.threads) % 5 != 4).collect();
+    for (index, place) in places.into_iter().enumerate() {
+        let figures = |factor: f64| Figures {
+            rate: 1e6 / factor,
+            p50_ns: 700.0 * factor,
+            p99_ns: 3000.0 * factor,
+            cpu_ns: 900.0 * factor.sqrt(),
+            soft_faults: 0.1,
+            hard_faults: 0.01 * factor,
+            read_bytes: Some(4096.0 * factor),
+            operations: 1_000_000,
+        };
+        let slower = (0.4 + place.size as f64 * 0.25 * (1.0 + 0.3 * place.threads as f64)).max(0.5);
+        let mmap = if index == 7 { Err(Died::ForMemory) } else { Ok(figures(slower)) };
+        for _ in 0..=index % 2 {
+            sweep.repeats.push(Repeat { place, sides: [mmap.clone(), Ok(figures(1.0))] });
+        }
+    }
+    sweep
 }
 
 /// A page may name nothing that lies elsewhere, and no script.
@@ -101,6 +143,26 @@ fn a_page_holds_what_was_measured_and_needs_nothing_else() {
     for id in labels.iter().flat_map(|label| label.split(' ')) {
         assert!(ids.contains(&id), "{id}");
     }
+}
+
+#[test]
+fn the_page_of_a_sweep_is_made_alike() {
+    let mut sweep = swept();
+    let html = crossover::page(&sweep);
+    is_self_contained(&html);
+    is_well_formed(&html);
+    assert!(!html.contains("NaN"));
+    assert_eq!(html.matches("<svg").count(), 3);
+    let ids = attributes(&html, "id");
+    for id in attributes(&html, "aria-labelledby").iter().flat_map(|label| label.split(' ')) {
+        assert_eq!(ids.iter().filter(|other| **other == id).count(), 1, "{id}");
+    }
+    sweep.settings.workload.about = "<script>".into();
+    sweep.settings.sides[1] = "<script>".into();
+    sweep.command.push("<script>".into());
+    let html = crossover::page(&sweep);
+    is_self_contained(&html);
+    is_well_formed(&html);
 }
 
 #[test]
@@ -223,6 +285,11 @@ fn a_browser_shows_it() {
     let log = show(browser, dir.path(), &file, 1280);
     assert!(!log.contains("CONSOLE"), "{log}");
     show(browser, dir.path(), &file, 400);
+    std::fs::write(&file, crossover::page(&swept())).unwrap();
+    for width in [1280, 400] {
+        let log = show(browser, dir.path(), &file, width);
+        assert!(!log.contains("CONSOLE"), "{log}");
+    }
     // That a complaint would be seen: this page asks for what its policy forbids.
     let bad = page(&some()).replace("<main>", "<main><img src=\"http://127.0.0.1:9/x.png\">");
     std::fs::write(&file, bad).unwrap();
@@ -247,4 +314,44 @@ fn show(browser: &str, dir: &Path, file: &Path, width: u32) -> String {
     let bytes = std::fs::read(&picture).unwrap_or_else(|error| panic!("{error}: {log}"));
     assert!(bytes.starts_with(b"\x89PNG") && bytes.len() > 40_000, "{} bytes: an empty page?", bytes.len());
     log
+}
+
+#[test]
+fn a_rate_that_was_not_kept_is_told_and_so_is_what_was_done_beside() {
+    let mut kept = report(&["get"], &SIDES[..2], 3, rate);
+    kept.parts[0].pace.rate = Some(400.0);
+    let begun = |report: &mut Report, begun: fn(&str) -> u64| {
+        for cell in &mut report.cells {
+            let outcome = cell.result.as_mut().unwrap();
+            outcome.open_loop = Some(OpenLoop { due: 12_000, begun: begun(&cell.side) });
+            let ops = outcome.ops.clone();
+            outcome.beside = Beside { operations: ops[0].count, ops, seconds: 30.0 };
+        }
+    };
+    begun(&mut kept, |_| 11_990);
+    let said = verdict(&kept);
+    assert_eq!(
+        said,
+        "- 64 MiB of data, get: both kept the rate, so that only their latencies and costs can differ.\n"
+    );
+    let mut late = kept.clone();
+    begun(&mut late, |side| if side == "bifold-pool" { 7_320 } else { 12_000 });
+    let said = verdict(&late);
+    assert!(
+        said.starts_with(
+            "- NOT KEPT UP: 64 MiB of data, get: bifold-pool kept 61 % of the rate of 400 a second"
+        ),
+        "{said}"
+    );
+    assert!(said.contains("mmap wins 1 of 1"), "{said}");
+    let text = table(&late);
+    assert!(text.contains("\nof the operations that were due, begun: bifold-mmap 100 %, bifold-pool 61 %\n"));
+    assert!(text.contains("\nbeside that, read: bifold-mmap 66.7 k/s (p50 16 us, p99 "), "{text}");
+    let html = page(&late);
+    is_well_formed(&html);
+    for wanted in
+        ["of the operations that were due, begun", "Beside that: read", "<li class=\"bad\">NOT KEPT UP"]
+    {
+        assert!(html.contains(wanted), "{wanted}");
+    }
 }

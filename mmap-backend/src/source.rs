@@ -2,24 +2,20 @@
 //!
 //! A page is verified at its first touch since it was opened or rewritten, and one bit remembers that; after that a
 //! view is a bounds check, a bit and a slice. Two threads may verify one page at once: both find the same.
-//! Extents are checked once a chunk, remembered in a set of their own, so that a page taken for an extent by a
-//! damaged reference is still checked as one.
+//! Extents are checked once a chunk.
 
 use crate::advice::Advisor;
 use crate::faults::Faults;
 use crate::map::Map;
 use crate::options::Options;
-use bifold_page_source::sync::Mutex;
 use bifold_page_source::{
-    Bits, CHUNK_SIZE, ChunkCheck, Error, File, PageId, PageRef, PageSource, PageWrite, Result, SourceConfig,
-    SourceStats, Visit, prefetch_held, prefetch_viewed, verify_page, write_pages,
+    CHUNK_SIZE, ChunkCheck, Error, File, PageFile, PageId, PageRef, PageSource, PageWrite, Result,
+    SourceConfig, SourceStats, Verified, Visit, prefetch_ends, prefetch_held, prefetch_viewed,
 };
-use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const BEYOND: &str = "it lies beyond the end of the file";
 /// How far ahead of the check an extent is read.
 const WINDOW: u64 = 4 << 20;
 /// What is no longer than this is left to page faults.
@@ -27,8 +23,6 @@ const READ_AT_ONCE: u64 = 16 << 10;
 
 /// The kernel is asked to write back pieces of this size, once all of one has been written.
 const WRITE_BACK: u64 = 64 << 10;
-/// An extent is written by calls of this size: each has the file's lock to itself, for which others wait.
-const WRITE_STEP: u64 = 2 << 20;
 
 /// A memory-mapped file of pages.
 ///
@@ -36,16 +30,10 @@ const WRITE_STEP: u64 = 2 << 20;
 /// signal `SIGBUS`, not an error value; a page beyond the end of the file is never touched.
 #[derive(Debug)]
 pub struct MmapSource {
-    file: Arc<dyn File>,
-    config: SourceConfig,
+    file: PageFile,
     map: Map,
-    /// Pages found whole.
-    pages: Bits,
-    /// Chunks of extents found whole, each by its first page.
-    chunks: Bits,
+    verified: Verified,
     advisor: Advisor,
-    /// Held while the file grows or is cut, over the calls; no reader and no write takes it.
-    resize: Mutex<()>,
     counts: Counts,
     faults_at_open: Faults,
 }
@@ -74,6 +62,14 @@ impl<'s> Visit for MmapVisit<'s> {
     }
 
     #[inline]
+    fn soon(&mut self, page: PageRef) {
+        let size = self.source.file.page_size();
+        if let Some(bytes) = self.source.map.slice(page.page().offset(size), size.bytes()) {
+            prefetch_ends(bytes);
+        }
+    }
+
+    #[inline]
     fn hold(&mut self, page: PageRef) -> Result<&'s [u8]> {
         self.source.page(page, prefetch_held)
     }
@@ -82,13 +78,12 @@ impl<'s> Visit for MmapVisit<'s> {
 impl MmapSource {
     #[inline]
     fn page(&self, at: PageRef, prefetch: impl FnOnce(&[u8])) -> Result<&[u8]> {
-        let size = self.config.page_size;
+        let size = self.file.page_size();
         let Some(bytes) = self.map.slice(at.page().offset(size), size.bytes()) else {
-            return Err(Error::Corrupt { page: at.page(), what: BEYOND });
+            return Err(PageFile::beyond(at.page()));
         };
         prefetch(bytes);
-        let stored = bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
-        if self.pages.contains(at.page().get()) && at.matches(stored) {
+        if self.verified.has(at, bytes) {
             return Ok(bytes);
         }
         self.verify(at, bytes)?;
@@ -97,17 +92,16 @@ impl MmapSource {
 
     #[cold]
     fn verify(&self, at: PageRef, bytes: &[u8]) -> Result<()> {
-        verify_page(self.config.file_id, at, bytes)?;
-        (self.config.validate)(bytes).map_err(|what| Error::Corrupt { page: at.page(), what })?;
-        self.pages.insert(at.page().get());
+        self.file.verify(at, bytes)?;
+        self.verified.page(at.page());
         self.counts.pages_verified.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     /// Starts to read pages if they are probably cold.
     fn warm(&self, pages: &[PageRef]) {
-        let touched = |page: PageRef| self.pages.contains(page.page().get());
-        self.advisor.warm_pages(&*self.file, self.config.page_size, pages, touched);
+        let touched = |page: PageRef| self.verified.has_page(page.page());
+        self.advisor.warm_pages(self.file.file(), self.file.page_size(), pages, touched);
     }
 
     /// Checks the chunks that `range` touches, each at its first touch, reading ahead of the check.
@@ -118,34 +112,26 @@ impl MmapSource {
         range: &Range<u64>,
         check: ChunkCheck<'_>,
     ) -> Result<()> {
-        let chunk_size = CHUNK_SIZE as u64;
-        let pages_per_chunk = self.config.page_size.pages_for(chunk_size);
-        let base = first.offset(self.config.page_size);
+        let (chunk_size, page_size) = (CHUNK_SIZE as u64, self.file.page_size());
+        let base = first.offset(page_size);
         let mut warmed = range.start / chunk_size * chunk_size;
         for chunk in range.start / chunk_size..range.end.div_ceil(chunk_size) {
             let start = chunk * chunk_size;
-            let page = first.get() + chunk * pages_per_chunk;
-            let good = self.chunks.contains(page);
+            let good = self.verified.has_chunk(page_size, first, chunk);
             // What was checked before is read at the user's pace: only its beginning is read ahead.
             if start == warmed && (!good || start <= range.start) {
                 warmed = (start + WINDOW).min(range.end);
                 if warmed - start > READ_AT_ONCE {
-                    self.advisor.warm_bytes(&*self.file, base + start..base + warmed);
+                    self.advisor.warm_bytes(self.file.file(), base + start..base + warmed);
                 }
             }
             if !good {
                 let end = (start as usize + CHUNK_SIZE).min(data.len());
                 check(chunk, &data[start as usize..end])?;
-                self.chunks.insert(page);
+                self.verified.chunk(page_size, first, chunk);
             }
         }
         Ok(())
-    }
-
-    /// Forgets that pages were found whole.
-    fn forget(&self, pages: Range<u64>) {
-        self.pages.remove(pages.clone());
-        self.chunks.remove(pages);
     }
 
     /// Has the kernel begin to write back what was just written, so that little is left for the sync to come, and
@@ -153,16 +139,16 @@ impl MmapSource {
     fn write_back(&self, written: Range<u64>) {
         let pieces = whole_pieces(&written);
         if !pieces.is_empty() {
-            self.file.start_writeback(pieces.start, pieces.end - pieces.start);
+            self.file.file().start_writeback(pieces.start, pieces.end - pieces.start);
         }
     }
 
     /// Accounts for a write that has ended, and lets what it added to the file be seen.
     fn wrote(&self, pages: u64, end: u64, calls: u64) -> Result<()> {
         if end > self.map.len() {
-            self.map.follow(&*self.file).map_err(|e| Error::io("map", end, e))?;
+            self.map.follow(self.file.file()).map_err(|e| Error::io("map", end, e))?;
         }
-        let bytes = pages << self.config.page_size.shift();
+        let bytes = pages << self.file.page_size().shift();
         self.counts.pages_written.fetch_add(pages, Ordering::Relaxed);
         self.counts.bytes_written.fetch_add(bytes, Ordering::Relaxed);
         self.counts.writes.fetch_add(calls, Ordering::Relaxed);
@@ -183,13 +169,10 @@ impl PageSource for MmapSource {
         let map = Map::new(&*file, options.reserve_bytes, options.populate, !options.read_ahead)
             .map_err(|e| Error::io("map", 0, e))?;
         Ok(Self {
-            file,
-            config,
+            file: PageFile::new(file, config),
             map,
-            pages: Bits::default(),
-            chunks: Bits::default(),
+            verified: Verified::default(),
             advisor: Advisor::default(),
-            resize: Mutex::new(()),
             counts: Counts::default(),
             faults_at_open: Faults::now(),
         })
@@ -213,16 +196,9 @@ impl PageSource for MmapSource {
     }
 
     fn extent(&self, first: PageId, len: u64, range: Range<u64>, check: ChunkCheck<'_>) -> Result<&[u8]> {
-        let corrupt = |what| Error::Corrupt { page: first, what };
-        if range.start > range.end || range.end > len {
-            return Err(corrupt("a range beyond its extent was asked for"));
-        }
-        let last = first.get().checked_add(self.config.page_size.pages_for(len));
-        if last.is_none_or(|last| last > self.len_pages()) {
-            return Err(corrupt("its extent lies beyond the end of the file"));
-        }
-        let data = self.map.slice(first.offset(self.config.page_size), len as usize);
-        let data = data.ok_or_else(|| corrupt("its extent lies beyond the end of the file"))?;
+        self.file.check_extent(first, len, &range, self.len_pages())?;
+        let data = self.map.slice(first.offset(self.file.page_size()), len as usize);
+        let data = data.ok_or_else(|| PageFile::beyond(first))?;
         if !range.is_empty() {
             self.check_chunks(first, data, &range, check)?;
         }
@@ -230,13 +206,13 @@ impl PageSource for MmapSource {
     }
 
     unsafe fn write(&self, writes: &[PageWrite<'_>]) -> Result<()> {
-        let (mut end, shift) = (0, self.config.page_size.shift());
+        let (mut end, shift) = (0, self.file.page_size().shift());
         for write in writes {
             let page = write.at.page().get();
-            self.forget(page..page + 1);
+            self.verified.forget(page..page + 1);
             end = end.max((page + 1) << shift);
         }
-        let calls = write_pages(&*self.file, self.config.page_size, writes)?;
+        let calls = self.file.write_pages(writes)?;
         for run in writes.chunk_by(|a, b| a.at.page().plus(1) == b.at.page()) {
             let first = run[0].at.page().get();
             self.write_back(first << shift..(first + run.len() as u64) << shift);
@@ -245,63 +221,38 @@ impl PageSource for MmapSource {
     }
 
     unsafe fn write_extent(&self, at: PageId, bytes: &[u8]) -> Result<()> {
-        let offset = at.offset(self.config.page_size);
-        let pages = self.config.page_size.pages_for(bytes.len() as u64);
-        debug_assert_eq!(bytes.len() % self.config.page_size.bytes(), 0, "an extent is whole pages");
-        self.forget(at.get()..at.get() + pages);
-        let (mut at, mut rest, mut calls) = (offset, bytes, 0);
-        while !rest.is_empty() {
-            let (part, behind) = rest.split_at(rest.len().min((WRITE_STEP - at % WRITE_STEP) as usize));
-            self.file.write_at(part, at).map_err(|e| Error::io("write", at, e))?;
-            let next = at + part.len() as u64;
-            self.write_back(at..next);
-            (at, rest, calls) = (next, behind, calls + 1);
-        }
-        self.wrote(pages, at, calls)
+        let pages = at.get()..at.get() + self.file.page_size().pages_for(bytes.len() as u64);
+        self.verified.forget(pages.clone());
+        let calls = self.file.write_extent(at, bytes, |written| self.write_back(written))?;
+        self.wrote(pages.end - pages.start, pages.end << self.file.page_size().shift(), calls)
     }
 
     fn sync(&self) -> Result<()> {
-        self.file.sync().map_err(|e| Error::io("sync", 0, e))?;
+        self.file.sync()?;
         self.counts.syncs.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     fn grow(&self, pages: u64) -> Result<()> {
-        if pages <= self.len_pages() {
-            return Ok(());
-        }
-        let _resize = self.resize.lock();
-        let shift = self.config.page_size.shift();
-        let from = self.map.len() >> shift << shift;
-        if pages > PageId::MAX.get() + 1 {
-            return Err(Error::io("grow", from, io::ErrorKind::FileTooLarge.into()));
-        }
-        let Some(more) = (pages << shift).checked_sub(from).filter(|more| *more > 0) else { return Ok(()) };
-        let grown = self.file.allocate(from, more);
-        // Also after a failure the file may be longer than before.
-        let followed = self.map.follow(&*self.file);
-        grown.and(followed).map_err(|e| Error::io("grow", from, e))
+        self.file.grow(pages, || self.len_pages(), |file| self.map.follow(file))
     }
 
     unsafe fn shrink(&self, pages: u64) -> Result<()> {
-        let _resize = self.resize.lock();
-        let before = self.len_pages();
-        if pages >= before {
-            return Ok(());
-        }
-        self.forget(pages..before);
-        let len = pages << self.config.page_size.shift();
-        // SAFETY: our caller promises of the pages beyond what the map asks of the bytes.
-        unsafe { self.map.shorten(&*self.file, len) }.map_err(|e| Error::io("shrink", len, e))
+        let cut = |file: &dyn File, gone: Range<u64>, bytes| {
+            self.verified.forget(gone);
+            // SAFETY: our caller promises of the pages beyond what the map asks of the bytes.
+            unsafe { self.map.shorten(file, bytes) }
+        };
+        self.file.shrink(pages, || self.len_pages(), cut)
     }
 
     #[inline]
     fn len_pages(&self) -> u64 {
-        self.map.len() >> self.config.page_size.shift()
+        self.map.len() >> self.file.page_size().shift()
     }
 
     fn discard(&self, pages: Range<PageId>) {
-        self.forget(pages.start.get()..pages.end.get());
+        self.verified.forget(pages.start.get()..pages.end.get());
     }
 
     fn stats(&self) -> SourceStats {

@@ -13,12 +13,14 @@ mod id;
 mod mem_fs;
 mod mem_source;
 mod os_fs;
+mod page_file;
 mod prefetch;
 mod source;
 mod stats;
 pub mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod verified;
 mod write;
 mod writeback;
 
@@ -31,7 +33,11 @@ pub use id::{PageId, PageRef, PageSize};
 pub use mem_fs::MemFs;
 pub use mem_source::{MemPin, MemSource, MemVisit};
 pub use os_fs::OsFs;
-pub use prefetch::{prefetch_held, prefetch_held_at, prefetch_line, prefetch_viewed, prefetch_viewed_at};
+pub use page_file::PageFile;
+pub use prefetch::{
+    prefetch_ends, prefetch_held, prefetch_held_at, prefetch_line, prefetch_viewed, prefetch_viewed_at,
+};
 pub use source::{CHUNK_SIZE, ChunkCheck, PageSource, PageWrite, SourceConfig, Visit};
 pub use stats::SourceStats;
+pub use verified::Verified;
 pub use write::write_pages;

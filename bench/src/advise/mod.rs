@@ -20,7 +20,7 @@ pub use pattern::{Assume, Pattern, Writes};
 
 use crate::Result;
 use crate::cell::{Died, Interrupt};
-use crate::limits::available_memory;
+use crate::memory::available_memory;
 use crate::memory::{Group, remove_leftovers};
 use advice::Basis;
 use measure::Bench;

@@ -1,7 +1,7 @@
 //! The one rule by which memory is given to sides.
 #![forbid(unsafe_code)]
 
-use crate::limits::available_memory;
+use crate::memory::available_memory;
 use crate::{Durability, Setup};
 
 /// What a side may have of memory.

@@ -5,15 +5,12 @@ use super::grid::{Grid, Place, Repeat};
 use crate::cell::Died;
 use crate::compare::{Memory, setup_for};
 use crate::corpus::{Made, Sizes};
-use crate::report::{Environment, write_json};
+use crate::report::{Environment, VERSION, read_json, write_json};
 use crate::workload::{Threads, Work, Workload};
 use crate::{Result, Setup};
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::path::Path;
 
-/// The version of the JSON; raised when a reader of the one before would not understand it.
-pub(super) const VERSION: u32 = 1;
 /// What tells it from other reports.
 const KIND: &str = "crossover";
 
@@ -84,7 +81,7 @@ pub enum Ended {
 /// A sweep.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Sweep {
-    /// The version of this form, by which other ones are refused.
+    /// [`VERSION`].
     pub version: u32,
     /// `crossover`.
     pub kind: String,
@@ -120,22 +117,13 @@ impl Sweep {
     /// Reads one.
     ///
     /// # Errors
-    /// If it cannot be read, is none, is of another version, or has cells that its grid has not.
+    /// In words: if it cannot be read, is none, is of a version that cannot be read, or has cells that its grid has not.
     pub fn read(path: &Path) -> Result<Self> {
-        let name = path.display();
-        let text = fs::read(path).map_err(|error| format!("{name}: {error}"))?;
-        let no = |why: String| format!("{name} is no sweep of `crossover`: {why}");
-        let value: serde_json::Value =
-            serde_json::from_slice(&text).map_err(|error| no(error.to_string()))?;
-        if value.get("kind").and_then(serde_json::Value::as_str) != Some(KIND) {
-            return Err(no("it does not say that it is one".into()).into());
-        }
-        match value.get("version").and_then(serde_json::Value::as_u64) {
-            Some(version) if version == u64::from(VERSION) => {}
-            Some(version) => return Err(format!("{name} is of version {version}, this is {VERSION}").into()),
-            None => return Err(no("it has no version".into()).into()),
-        }
-        let sweep: Self = serde_json::from_value(value).map_err(|error| no(error.to_string()))?;
+        let what = "sweep of `crossover`";
+        let no = |why: String| format!("{} is no {what}: {why}", path.display());
+        let mut sweep: Self = read_json(path, what, Some(KIND))?;
+        // What is written of it is of this version, and nothing of it was lacking.
+        sweep.version = VERSION;
         sweep.settings.check().map_err(no)?;
         let grid = &sweep.settings.grid;
         let outside = |r: &Repeat| r.place.size >= grid.sizes.len() || r.place.threads >= grid.threads.len();
@@ -240,15 +228,17 @@ pub(super) mod tests {
         sweep.write(&file).unwrap();
         assert_eq!(Sweep::read(&file).unwrap(), sweep);
         assert_eq!((sweep.cells(), sweep.failures().len()), (2, 0));
-        let text = fs::read_to_string(&file).unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replacen("\"version\": 2", "\"version\": 1", 1)).unwrap();
+        assert_eq!(Sweep::read(&file).unwrap(), sweep, "the version before is read, and becomes this one");
         for (from, to, wanted) in [
-            ("\"crossover\"", "\"compare\"", "does not say"),
-            ("\"version\": 1", "\"version\": 99", "of version 99"),
+            ("\"crossover\"", "\"compare\"", "it says that it is one of `compare`"),
+            ("\"version\": 2", "\"version\": 99", "of version 99, and this program reads versions 1 to 2"),
             ("\"size\": 1", "\"size\": 4", "outside of its grid"),
             ("8.0\n", "1.0\n", "sizes are"),
             ("{", "", "no sweep"),
         ] {
-            fs::write(&file, text.replacen(from, to, 1)).unwrap();
+            std::fs::write(&file, text.replacen(from, to, 1)).unwrap();
             let error = Sweep::read(&file).unwrap_err().to_string();
             assert!(error.contains(wanted), "{to}: {error}");
         }

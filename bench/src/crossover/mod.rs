@@ -18,7 +18,7 @@ mod verdict;
 
 pub use document::{Ended, Settings, Sweep};
 pub use grid::{EQUAL, Figures, Grid, Measure, Place, Repeat, Standing, figure, standing};
-pub use map::{page, svg};
+pub use map::page;
 pub use options::{Options, budget};
 pub use text::maps;
 pub use verdict::verdict;

@@ -9,10 +9,10 @@ use crate::cell::{self, Child, Died, Interrupt, Outcome, Source, Spec, Start};
 use crate::compare::durability;
 use crate::drive::{Pace, Until};
 use crate::memory::{Group, drop_files};
+use crate::usage::free_space;
 use crate::workload::{Work, Workload};
 use crate::{Result, Setup};
 use indicatif::{ProgressBar, ProgressStyle};
-use rustix::fs::statvfs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -62,7 +62,7 @@ impl Sweeper {
     /// In words.
     pub(super) fn estimate(&self, budget: f64) -> Result<()> {
         let settings = &self.sweep.settings;
-        let (last, free) = (settings.grid.sizes.len() - 1, free(self.dir.path())?);
+        let (last, free) = (settings.grid.sizes.len() - 1, free_space(self.dir.path())?);
         let disk = Costs::disk(settings, last);
         let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
         if disk > free {
@@ -280,14 +280,14 @@ impl Sweeper {
     fn make_room(&mut self, size: usize) -> Result<()> {
         let wanted = Costs::disk(&self.sweep.settings, size);
         for other in (0..self.loaded.len()).rev() {
-            if free(self.dir.path())? >= wanted {
+            if free_space(self.dir.path())? >= wanted {
                 return Ok(());
             }
             if other != size {
                 self.unload(other);
             }
         }
-        if free(self.dir.path())? >= wanted {
+        if free_space(self.dir.path())? >= wanted {
             return Ok(());
         }
         Err(format!("the disk of {} has no room left", self.dir.path().display()).into())
@@ -301,10 +301,4 @@ impl Sweeper {
             let _ = std::fs::remove_dir_all(self.store(Place { size, threads: 0 }, side));
         }
     }
-}
-
-/// Bytes that are free on the file system of `dir`.
-fn free(dir: &Path) -> Result<u64> {
-    let stat = statvfs(dir)?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }

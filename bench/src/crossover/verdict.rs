@@ -134,7 +134,7 @@ fn sentence(sweep: &Sweep, measure: Measure, group: &Group) -> String {
             let (a, b) = (wins(0), wins(1));
             let even = cells().count() - a - b;
             format!(
-                "at {sizes} memory it changes with the threads: {} wins {a} cells, {} {b}, {even} are even",
+                "at {sizes} memory it changes with the threads: of its cells {} wins {a}, {} {b}, and neither {even}",
                 spoken(first),
                 spoken(second)
             )
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn what_changes_often_is_counted() {
         let text = verdict(&sweep(vec![repeat(2, 0, 2.0), repeat(2, 1, 0.5), repeat(2, 2, 3.0)]));
-        assert!(text.contains("mmap wins 2 cells, the pool 1, 0 are even"), "{text}");
+        assert!(text.contains("of its cells mmap wins 2, the pool 1, and neither 0"), "{text}");
         let none = verdict(&sweep(Vec::new()));
         assert!(none.starts_with("0 of 12 cells"), "{none}");
     }

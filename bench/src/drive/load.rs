@@ -1,6 +1,7 @@
-//! Loading a corpus into a new store.
+//! Loading a corpus into a new store, and reading all that one holds.
 #![forbid(unsafe_code)]
 
+use super::reading::hex;
 use super::{Driven, STEP_MS, Tally};
 use crate::corpus::Corpus;
 use crate::workload::Op;
@@ -81,6 +82,8 @@ pub fn load<S: Store>(store: &S, corpus: &Corpus, sorted: bool, per_txn: u64) ->
             seconds,
             series,
             checkpoints: Vec::new(),
+            open_loop: None,
+            history: None,
         })
     })
 }
@@ -101,4 +104,28 @@ fn verify<S: Store>(store: &S, corpus: &Corpus) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Reads all that a store holds. `is_right` checks each value, by its key. Returns how many entries there are.
+///
+/// # Errors
+/// The store's; or which value is wrong; or if they are out of order.
+pub fn read_all<S: Store>(store: &S, is_right: impl Fn(&[u8], &[u8]) -> bool) -> Result<u64> {
+    let (mut wrong, mut last): (Option<Vec<u8>>, Option<Vec<u8>>) = (None, None);
+    let (mut in_order, mut shown) = (true, 0u64);
+    let seen = store.scan(&[], u64::MAX, |key, value| {
+        in_order &= last.as_deref().is_none_or(|last| last < key);
+        key.clone_into(last.get_or_insert_default());
+        if !is_right(key, value) {
+            wrong.get_or_insert_with(|| key.to_vec());
+        }
+        shown += 1;
+    })?;
+    if let Some(key) = wrong {
+        return Err(format!("{}: the value of key {} is wrong", S::NAME, hex(&key)).into());
+    }
+    if !in_order || seen != shown {
+        return Err(format!("{}: a scan of all entries shows them out of order", S::NAME).into());
+    }
+    Ok(seen)
 }

@@ -2,11 +2,11 @@
 #![forbid(unsafe_code)]
 
 use super::file::{DataFile, PAGE, first_word, wrong_page};
-use super::machine::Faults;
 use super::map::{Anonymous, FileMap, Pages};
 use super::permutation::Permutation;
 use super::probe::Probe;
 use crate::Result;
+use crate::usage::ThreadFaults;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -27,17 +27,17 @@ const fn mapped(touched: Touched) -> u64 {
 #[derive(Default)]
 struct Tally {
     touches: u64,
-    faults: Faults,
+    faults: ThreadFaults,
 }
 
 impl Tally {
     /// Runs `touch`, which touches so many pages, and returns how long it took.
     fn add(&mut self, touches: u64, touch: impl FnOnce() -> Result<()>) -> Result<Duration> {
-        let before = Faults::now();
+        let before = ThreadFaults::now();
         let start = Instant::now();
         touch()?;
         let time = start.elapsed();
-        self.faults.add(before, Faults::now());
+        self.faults.add(before, ThreadFaults::now());
         self.touches += touches;
         Ok(time)
     }

@@ -4,9 +4,9 @@
 //! of the wrong page, of half a page or of what was never written is so told from a right one at next to no cost.
 #![forbid(unsafe_code)]
 
-use super::machine;
 use super::permutation::mix;
 use crate::Result;
+use crate::usage::free_space;
 use rustix::fs::{Advice, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 use std::fs::{File, OpenOptions};
@@ -76,7 +76,7 @@ impl DataFile {
     /// Words if the disk has not the room; I/O errors.
     pub(super) fn create(dir: &Path, bytes: u64) -> Result<Self> {
         let bytes = bytes.max(1).checked_next_multiple_of(PIECE as u64).unwrap_or(u64::MAX);
-        machine::check_room(dir, bytes.saturating_add(BESIDES))?;
+        check_room(dir, bytes.saturating_add(BESIDES))?;
         let mut buffered = tempfile::tempfile_in(dir)?;
         let mut piece = incompressible();
         for offset in (0..bytes).step_by(PIECE) {
@@ -183,4 +183,32 @@ pub(super) fn wrong_page(offset: u64) -> io::Error {
         io::ErrorKind::InvalidData,
         format!("what was read at byte {offset} is not what was written there"),
     )
+}
+
+/// Refuses in words if `dir`'s file system has not `bytes` and a twentieth more.
+pub(super) fn check_room(dir: &Path, bytes: u64) -> Result<()> {
+    let room = free_space(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    if bytes.saturating_add(bytes / 20) > room {
+        let mib = |bytes: u64| bytes >> 20;
+        return Err(format!(
+            "{} has room for {} MiB, and {} MiB would be written: choose a smaller --file-size or another --dir",
+            dir.display(),
+            mib(room),
+            mib(bytes)
+        )
+        .into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_without_room_is_refused_in_words() {
+        let error = check_room(&std::env::temp_dir(), u64::MAX / 2).unwrap_err().to_string();
+        assert!(error.contains("--file-size"), "{error}");
+        check_room(&std::env::temp_dir(), 0).unwrap();
+    }
 }

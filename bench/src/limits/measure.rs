@@ -1,18 +1,19 @@
 //! Takes the figures that were asked for: those of a group in turn, so that whatever else the machine does meets each.
 #![forbid(unsafe_code)]
 
+use super::caches::Caches;
 use super::catalog::{Kind, Spec, chosen};
 use super::disk::Disk;
 use super::engine::Engine;
 use super::faults::{AnonymousFault, HardFault, SoftFault};
-use super::file::{BESIDES, DataFile};
-use super::machine::{self, Caches};
+use super::file::{BESIDES, DataFile, check_room};
 use super::memory::{Chase, Copy};
 use super::pread::{Absent, Resident};
 use super::probe::Probe;
 use super::sync::{Appends, Overwrites};
 use super::{Figure, Limits, Missing, Options, Progress};
 use crate::Result;
+use crate::memory::available_memory;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
@@ -63,7 +64,7 @@ pub(super) fn measure(options: &Options, progress: &mut dyn FnMut(Progress<'_>))
     let specs = chosen(&options.only)?;
     let engine =
         if options.threads { Engine::Threads("threads were asked for".into()) } else { Engine::choose() };
-    machine::check_room(&options.dir, BESIDES)?;
+    check_room(&options.dir, BESIDES)?;
     let of = specs.len() * REPEATS;
     progress(Progress { name: "writing the file", done: 0, of });
     let data = if specs.iter().any(|spec| spec.needs_file()) {
@@ -81,7 +82,7 @@ pub(super) fn measure(options: &Options, progress: &mut dyn FnMut(Progress<'_>))
         figures: Vec::new(),
         missing: Vec::new(),
     };
-    let most = options.max_memory.unwrap_or_else(|| machine::available_memory() / 8);
+    let most = options.max_memory.unwrap_or_else(|| available_memory() / 8);
     let context = Context { dir: &options.dir, engine, data, caches: Caches::of_this_machine(), most };
     let time = Duration::from_secs_f64(options.seconds / REPEATS as f64);
     let mut done = 0;

@@ -1,8 +1,8 @@
 //! What memory does: copies of a page, and loads that each wait for the one before.
 #![forbid(unsafe_code)]
 
+use super::caches::Caches;
 use super::file::PAGE;
-use super::machine::Caches;
 use super::map::{Anonymous, HUGE, Pages};
 use super::permutation::successor;
 use super::probe::Probe;

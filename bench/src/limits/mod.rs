@@ -4,13 +4,13 @@
 //! in turn. All that is read from the disk is checked against what was written; the files have no names, so they are
 //! gone however the process ends. Nothing here needs a privilege: a file is put out of the page cache by advice.
 
+mod caches;
 mod catalog;
 mod disk;
 mod engine;
 mod faults;
 mod figure;
 pub(crate) mod file;
-mod machine;
 pub(crate) mod map;
 mod measure;
 mod memory;
@@ -25,13 +25,12 @@ pub(crate) mod sync;
 mod tests;
 
 pub use figure::Figure;
-pub(crate) use machine::available_memory;
 pub use options::Options;
 
 use crate::Result;
+use crate::report::write_json;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
-use std::fs;
 
 /// All that was measured.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -118,7 +117,7 @@ pub fn run(options: &Options) -> Result<()> {
     );
     println!("{}", limits.table());
     if let Some(path) = &options.json {
-        fs::write(path, serde_json::to_string_pretty(&limits)?)?;
+        write_json(path, &limits)?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! reads what the group held and whether the kernel killed for memory, and removes it.
 #![forbid(unsafe_code)]
 
+mod available;
 mod caches;
 mod create;
 mod group;
@@ -20,6 +21,8 @@ mod made_up;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use available::available_memory;
+pub use available::limit_here;
 pub use caches::{How, drop_caches, drop_files};
 pub use group::{Events, Group, Held};
 pub use hierarchy::Version;
@@ -36,13 +39,6 @@ const PREFIX: &str = "bifold-bench-";
 /// living processes are left alone. Returns the directories removed.
 pub fn remove_leftovers() -> Vec<PathBuf> {
     leftovers::remove(&tree::Machine)
-}
-
-/// The lowest memory limit that this process is bounded by already, in bytes; none if nothing bounds it, or nothing
-/// that is known.
-pub fn limit_here() -> Option<u64> {
-    let tree = tree::Machine;
-    hierarchy::Hierarchy::find(&tree).ok()?.limit(&tree)
 }
 
 /// Whether a child that ran in `group` and ended with `status` was killed by the kernel for want of memory, and not

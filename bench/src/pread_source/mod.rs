@@ -18,31 +18,22 @@ pub use buffer::PageBuf;
 
 use bifold::{PageSource, SourceStats};
 use bifold_page_source::{
-    Bits, CHUNK_SIZE, ChunkCheck, Error, File, PageId, PageRef, PageWrite, Result, SourceConfig, Visit,
-    verify_page, write_pages,
+    CHUNK_SIZE, ChunkCheck, Error, File, PageFile, PageId, PageRef, PageWrite, Result, SourceConfig,
+    Verified, Visit,
 };
 use count::Count;
 use std::io;
 use std::ops::{Deref, Range};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-
-const BEYOND: &str = "it lies beyond the end of the file";
 
 /// A page source without memory.
 #[derive(Debug)]
 pub struct PreadSource {
-    file: Arc<dyn File>,
-    config: SourceConfig,
+    file: PageFile,
     /// The file's length in whole pages.
     len: AtomicU64,
-    /// Pages found whole.
-    pages: Bits,
-    /// Chunks of extents found whole, each by its first page: a page that a damaged reference takes for an extent is
-    /// still checked as one.
-    chunks: Bits,
-    /// Held while the file grows or is cut, over the calls; no reader and no write takes it.
-    resizing: Mutex<()>,
+    verified: Verified,
     pages_read: Count,
     counts: Counts,
 }
@@ -97,58 +88,34 @@ impl Deref for PreadSpan {
 
 impl PreadSource {
     fn buffer(&self) -> PageBuf {
-        PageBuf::take(self.config.page_size.bytes())
+        PageBuf::take(self.file.page_size().bytes())
     }
 
     /// Reads a page, and verifies it if nobody has yet.
     fn read_page(&self, at: PageRef, buf: &mut PageBuf) -> Result<()> {
         let page = at.page();
         if page.get() >= self.len_pages() {
-            return Err(Error::Corrupt { page, what: BEYOND });
+            return Err(PageFile::beyond(page));
         }
         let bytes = buf.bytes_mut();
-        self.read(page, page.offset(self.config.page_size), bytes)?;
+        self.file.read(page, 0, bytes)?;
         self.pages_read.up();
-        let stored = bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
-        if self.pages.contains(page.get()) && at.matches(stored) {
-            return Ok(());
-        }
-        self.verify(at, bytes)
+        if self.verified.has(at, bytes) { Ok(()) } else { self.verify(at, bytes) }
     }
 
     #[cold]
     fn verify(&self, at: PageRef, bytes: &[u8]) -> Result<()> {
-        verify_page(self.config.file_id, at, bytes)?;
-        (self.config.validate)(bytes).map_err(|what| Error::Corrupt { page: at.page(), what })?;
-        self.pages.insert(at.page().get());
+        self.file.verify(at, bytes)?;
+        self.verified.page(at.page());
         self.counts.pages_verified.fetch_add(1, Ordering::Relaxed);
         Ok(())
-    }
-
-    /// Fills `buf` from `offset`. A file that ends there is damage in `page`.
-    fn read(&self, page: PageId, offset: u64, buf: &mut [u8]) -> Result<()> {
-        self.file.read_at(buf, offset).map_err(|e| match e.kind() {
-            io::ErrorKind::UnexpectedEof => Error::Corrupt { page, what: BEYOND },
-            _ => Error::io("read", offset, e),
-        })
     }
 
     /// The chunks of an extent that `range` touches and that nobody has checked yet.
     fn unchecked_chunks(&self, first: PageId, range: &Range<u64>) -> Vec<u64> {
         let chunk_size = CHUNK_SIZE as u64;
         let chunks = range.start / chunk_size..range.end.div_ceil(chunk_size);
-        chunks.filter(|chunk| !self.chunks.contains(self.chunk_page(first, *chunk))).collect()
-    }
-
-    /// The page at which a chunk of an extent begins.
-    fn chunk_page(&self, first: PageId, chunk: u64) -> u64 {
-        first.get() + chunk * self.config.page_size.pages_for(CHUNK_SIZE as u64)
-    }
-
-    /// Forgets that pages were found whole.
-    fn forget(&self, pages: Range<u64>) {
-        self.pages.remove(pages.clone());
-        self.chunks.remove(pages);
+        chunks.filter(|chunk| !self.verified.has_chunk(self.file.page_size(), first, *chunk)).collect()
     }
 
     /// Accounts for a write that has ended, up to page `end`.
@@ -168,14 +135,12 @@ impl PageSource for PreadSource {
     const NAME: &'static str = "pread";
 
     fn open(file: Arc<dyn File>, config: SourceConfig, (): &()) -> Result<Self> {
-        let len = file.len().map_err(|e| Error::io("open", 0, e))? >> config.page_size.shift();
+        let file = PageFile::new(file, config);
+        let len = file.len_pages().map_err(|e| Error::io("open", 0, e))?;
         Ok(Self {
             file,
-            config,
             len: AtomicU64::new(len),
-            pages: Bits::default(),
-            chunks: Bits::default(),
-            resizing: Mutex::new(()),
+            verified: Verified::default(),
             pages_read: Count::default(),
             counts: Counts::default(),
         })
@@ -197,14 +162,7 @@ impl PageSource for PreadSource {
 
     /// One read: of the range, or of all chunks it touches if one of them is still to be checked.
     fn extent(&self, first: PageId, len: u64, range: Range<u64>, check: ChunkCheck<'_>) -> Result<PreadSpan> {
-        let corrupt = |what| Error::Corrupt { page: first, what };
-        if range.start > range.end || range.end > len {
-            return Err(corrupt("a range beyond its extent was asked for"));
-        }
-        let end = first.get().checked_add(self.config.page_size.pages_for(len));
-        if end.is_none_or(|end| end > self.len_pages()) {
-            return Err(corrupt("its extent lies beyond the end of the file"));
-        }
+        self.file.check_extent(first, len, &range, self.len_pages())?;
         if range.is_empty() {
             return Ok(PreadSpan { bytes: Vec::new(), range: 0..0 });
         }
@@ -214,19 +172,19 @@ impl PageSource for PreadSource {
         } else {
             range.start / chunk_size * chunk_size..range.end.next_multiple_of(chunk_size).min(len)
         };
-        let (count, offset) = ((read.end - read.start) as usize, first.offset(self.config.page_size));
+        let (count, offset) = ((read.end - read.start) as usize, first.offset(self.file.page_size()));
         let mut bytes = Vec::new();
         bytes
             .try_reserve_exact(count)
             .map_err(|_| Error::io("read", offset, io::ErrorKind::OutOfMemory.into()))?;
         bytes.resize(count, 0);
-        self.read(first, offset + read.start, &mut bytes)?;
+        self.file.read(first, read.start, &mut bytes)?;
         self.counts.extent_reads.fetch_add(1, Ordering::Relaxed);
         self.counts.extent_bytes.fetch_add(count as u64, Ordering::Relaxed);
         for chunk in unchecked {
             let start = (chunk * chunk_size - read.start) as usize;
             check(chunk, &bytes[start..(start + CHUNK_SIZE).min(count)])?;
-            self.chunks.insert(self.chunk_page(first, chunk));
+            self.verified.chunk(self.file.page_size(), first, chunk);
         }
         let range = (range.start - read.start) as usize..(range.end - read.start) as usize;
         Ok(PreadSpan { bytes, range })
@@ -236,62 +194,44 @@ impl PageSource for PreadSource {
         let mut end = 0;
         for write in writes {
             let page = write.at.page().get();
-            self.forget(page..page + 1);
+            self.verified.forget(page..page + 1);
             end = end.max(page + 1);
         }
-        let calls = write_pages(&*self.file, self.config.page_size, writes)?;
+        let calls = self.file.write_pages(writes)?;
         self.wrote(writes.len() as u64, end, calls);
         Ok(())
     }
 
     unsafe fn write_extent(&self, at: PageId, bytes: &[u8]) -> Result<()> {
-        let offset = at.offset(self.config.page_size);
-        let count = self.config.page_size.pages_for(bytes.len() as u64);
-        debug_assert_eq!(bytes.len() % self.config.page_size.bytes(), 0, "an extent is whole pages");
-        self.forget(at.get()..at.get() + count);
-        self.file.write_at(bytes, offset).map_err(|e| Error::io("write", offset, e))?;
-        self.wrote(count, at.get() + count, 1);
+        let pages = at.get()..at.get() + self.file.page_size().pages_for(bytes.len() as u64);
+        self.verified.forget(pages.clone());
+        let calls = self.file.write_extent(at, bytes, |_| {})?;
+        self.wrote(pages.end - pages.start, pages.end, calls);
         Ok(())
     }
 
     fn sync(&self) -> Result<()> {
-        self.file.sync().map_err(|e| Error::io("sync", 0, e))?;
+        self.file.sync()?;
         self.counts.syncs.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     fn grow(&self, pages: u64) -> Result<()> {
-        if pages <= self.len_pages() {
-            return Ok(());
-        }
-        let _one_at_a_time = self.resizing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (now, shift) = (self.len_pages(), self.config.page_size.shift());
-        if pages <= now {
-            return Ok(());
-        }
-        let from = now << shift;
-        if pages > PageId::MAX.get() + 1 {
-            return Err(Error::io("grow", from, io::ErrorKind::FileTooLarge.into()));
-        }
-        let grown = self.file.allocate(from, (pages - now) << shift);
-        // Also after a failure the file may be longer than before; what counts is what it says.
-        if let Ok(len) = self.file.len() {
-            self.len.fetch_max(len >> shift, Ordering::AcqRel);
-        }
-        grown.map_err(|e| Error::io("grow", from, e))
+        let follow = |_: &dyn File| {
+            self.len.fetch_max(self.file.len_pages()?, Ordering::AcqRel);
+            Ok(())
+        };
+        self.file.grow(pages, || self.len_pages(), follow)
     }
 
     unsafe fn shrink(&self, pages: u64) -> Result<()> {
-        let _one_at_a_time = self.resizing.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.len_pages();
-        if pages >= before {
-            return Ok(());
-        }
-        self.forget(pages..before);
-        let len = pages << self.config.page_size.shift();
-        self.file.set_len(len).map_err(|e| Error::io("shrink", len, e))?;
-        self.len.store(pages, Ordering::Release);
-        Ok(())
+        let cut = |file: &dyn File, gone: Range<u64>, bytes| {
+            self.verified.forget(gone);
+            file.set_len(bytes)?;
+            self.len.store(pages, Ordering::Release);
+            Ok(())
+        };
+        self.file.shrink(pages, || self.len_pages(), cut)
     }
 
     #[inline]
@@ -300,12 +240,12 @@ impl PageSource for PreadSource {
     }
 
     fn discard(&self, pages: Range<PageId>) {
-        self.forget(pages.start.get()..pages.end.get());
+        self.verified.forget(pages.start.get()..pages.end.get());
     }
 
     fn stats(&self) -> SourceStats {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let (counts, size) = (&self.counts, self.config.page_size.bytes() as u64);
+        let (counts, size) = (&self.counts, self.file.page_size().bytes() as u64);
         let mut stats = SourceStats::default();
         stats.pages_read = self.pages_read.get();
         stats.bytes_read = stats.pages_read * size + read(&counts.extent_bytes);

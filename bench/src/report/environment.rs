@@ -1,10 +1,10 @@
 //! Where a report was made: what a reader must know to compare it with another.
 #![forbid(unsafe_code)]
 
+use crate::usage::{Disk, kib_field};
 use rustix::fs::statfs;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -87,23 +87,16 @@ impl Environment {
     pub fn here(dir: &Path) -> Self {
         let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let kib = field(&memory, "MemTotal").and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
-        let device = dir.metadata().ok().map(|meta| {
-            let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
-            format!("/sys/dev/block/{major}:{minor}")
-        });
-        let mut device = device.and_then(|link| fs::canonicalize(link).ok());
         // A partition's queue is its disk's.
-        if let Some(parent) = device.as_ref().filter(|d| !d.join("queue").exists()).and_then(|d| d.parent()) {
-            device = Some(parent.to_owned());
-        }
-        let queue = |name: &str| line(device.as_ref()?.join("queue").join(name));
+        let device = Disk::of(dir).ok().map(|disk| disk.whole.unwrap_or(disk.name));
+        let block = device.as_ref().map(|device| Path::new("/sys/block").join(device));
+        let queue = |name: &str| line(block.as_ref()?.join("queue").join(name));
         let turns = match queue("rotational").as_deref() {
             Some("0") => "no moving parts",
             Some(_) => "says that it turns",
             None => "",
         };
-        let model = device.as_ref().and_then(|device| line(device.join("device/model"))).unwrap_or_default();
+        let model = block.as_ref().and_then(|block| line(block.join("device/model"))).unwrap_or_default();
         let disk = [model.as_str(), turns].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
         Self {
             made: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
@@ -112,10 +105,10 @@ impl Environment {
             kernel: line("/proc/sys/kernel/osrelease"),
             cpu: field(&cpu, "model name").or_else(|| field(&cpu, "Hardware")),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
-            memory_bytes: kib.map(|kib| kib * 1024),
+            memory_bytes: kib_field(&memory, "MemTotal"),
             huge_pages: line("/sys/kernel/mm/transparent_hugepage/enabled").and_then(|text| chosen(&text)),
             file_system: file_system(dir),
-            device: device.as_ref().and_then(|d| Some(d.file_name()?.to_string_lossy().into_owned())),
+            device,
             disk: (!disk.is_empty()).then(|| disk.join(", ")),
             read_ahead_bytes: queue("read_ahead_kb").and_then(|kib| Some(kib.parse::<u64>().ok()? * 1024)),
             scheduler: queue("scheduler").and_then(|text| chosen(&text)),

@@ -4,7 +4,8 @@
 mod article;
 mod environment;
 mod figures;
-mod page;
+mod json;
+pub(crate) mod page;
 mod shares;
 mod summary;
 mod table;
@@ -13,11 +14,13 @@ mod verdict;
 pub use article::{Article, Written, article};
 pub use environment::Environment;
 pub use figures::{Figure, Unit, latency_of, ops_of};
+pub use json::{OLDEST, VERSION};
+pub(crate) use json::{read_json, write_json};
 pub use page::page;
 pub use shares::share;
 pub use summary::{Row, Summary, Value, median};
 pub use table::table;
-pub(crate) use table::{bytes, nanos, short};
+pub(crate) use table::{bytes, nanos, percent, short};
 pub use verdict::verdict;
 
 use crate::cell::{Died, Outcome, Source};
@@ -26,12 +29,7 @@ use crate::limits::Limits;
 use crate::workload::Workload;
 use crate::{Result, Setup};
 use serde::{Deserialize, Serialize};
-use std::fs;
-use std::io::Write;
 use std::path::Path;
-
-/// The version of the JSON; raised when a reader of the one before would not understand it.
-pub const VERSION: u32 = 1;
 
 /// One side's work on one workload in one round.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -84,14 +82,17 @@ pub struct Part {
 /// A report.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Report {
-    /// [`VERSION`].
+    /// [`VERSION`], when it was written.
     pub version: u32,
     /// Where it was made.
     pub environment: Environment,
     /// The command line.
     pub command: Vec<String>,
-    /// Whether it was cut short.
+    /// Whether it came to its end.
     pub complete: bool,
+    /// If not, why, and what was not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_short: Option<String>,
     /// What the machine can do at all, if that was measured too.
     pub limits: Option<Limits>,
     /// What writing costs, of the preset `article`.
@@ -114,18 +115,9 @@ impl Report {
     /// Reads one.
     ///
     /// # Errors
-    /// If it cannot be read, is none, or is of another version.
+    /// In words: if it cannot be read, is none, or is of a version that cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
-        let name = path.display();
-        let text = fs::read(path).map_err(|error| format!("{name}: {error}"))?;
-        let value: serde_json::Value =
-            serde_json::from_slice(&text).map_err(|error| format!("{name} is no report: {error}"))?;
-        match value.get("version").and_then(serde_json::Value::as_u64) {
-            Some(version) if version == u64::from(VERSION) => {}
-            Some(version) => return Err(format!("{name} is of version {version}, this is {VERSION}").into()),
-            None => return Err(format!("{name} is no report: it has no version").into()),
-        }
-        Ok(serde_json::from_value(value).map_err(|error| format!("{name} is no report: {error}"))?)
+        read_json(path, "report", None)
     }
 
     /// Writes it. What had the name before stays until all of it is written.
@@ -134,6 +126,12 @@ impl Report {
     /// I/O errors.
     pub fn write(&self, path: &Path) -> Result<()> {
         write_json(path, self)
+    }
+
+    /// That it was cut short, if it was, and why; what is not `here` was not measured.
+    pub(crate) fn cut(&self, here: &str) -> Option<String> {
+        let why = self.cut_short.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+        (!self.complete).then(|| format!("This run was cut short{why}: what is not {here} was not measured."))
     }
 
     /// Whether a side gave a wrong answer, an error, or died of something else than too little memory.
@@ -153,18 +151,4 @@ impl Report {
         let belongs = move |cell: &&Cell| cell.part == part && cell.side == side && cell.workload == workload;
         self.cells.iter().filter(belongs)
     }
-}
-
-/// Writes `value` as JSON to a file that others may read, too. What had the name before stays until all of it is written.
-///
-/// # Errors
-/// I/O errors.
-pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    let mut file = tempfile::Builder::new().permissions(mode).tempfile_in(dir)?;
-    serde_json::to_writer_pretty(&mut file, value)?;
-    file.write_all(b"\n")?;
-    file.persist(path)?;
-    Ok(())
 }

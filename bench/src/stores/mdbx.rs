@@ -1,6 +1,7 @@
 //! libmdbx, through signet-libmdbx, which bundles it.
 #![forbid(unsafe_code)]
 
+use crate::store::GetHeld;
 use crate::{Durability, Order, Result, Setup, Store};
 use signet_libmdbx::sys::EnvironmentKind;
 use signet_libmdbx::{
@@ -8,6 +9,9 @@ use signet_libmdbx::{
 };
 use std::borrow::Cow;
 use std::path::Path;
+
+/// A key and its value.
+type Entry<'t> = (Cow<'t, [u8]>, Cow<'t, [u8]>);
 
 /// A libmdbx environment with its main database: read-only map, the kernel's read-ahead on.
 #[derive(Debug)]
@@ -107,7 +111,7 @@ impl Store for Mdbx {
         let txn = self.env.begin_ro_unsync()?;
         let mut cursor = txn.cursor(self.db)?;
         let mut seen = 0;
-        let mut entry: Option<(Cow<'_, [u8]>, Cow<'_, [u8]>)> = match cursor.set_range(from)? {
+        let mut entry: Option<Entry<'_>> = match cursor.set_range(from)? {
             Some((key, value)) if AsRef::<[u8]>::as_ref(&key) == from => Some((key, value)),
             Some(_) => cursor.prev()?,
             None => cursor.last()?,
@@ -120,9 +124,12 @@ impl Store for Mdbx {
         Ok(seen)
     }
 
-    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
-        let _snapshot = self.env.begin_ro_unsync()?;
-        work()
+    fn hold<R>(&self, work: impl FnOnce(&mut GetHeld<'_>) -> Result<R>) -> Result<R> {
+        let txn = self.env.begin_ro_unsync()?;
+        work(&mut |key, visit| {
+            let value = txn.get::<Cow<'_, [u8]>>(self.db.dbi(), key)?;
+            Ok(value.map(|value| visit(&value)).is_some())
+        })
     }
 
     fn finish(&self) -> Result<()> {

@@ -6,12 +6,17 @@
 
 mod calls;
 mod disk;
+mod faults;
 mod mounts;
 mod proc_files;
 mod process;
+mod room;
 mod sys;
 
+pub(crate) use faults::ThreadFaults;
 pub(crate) use mounts::Mount;
+pub(crate) use proc_files::kib_field;
+pub(crate) use room::free_space;
 
 pub use calls::{SystemCalls, count_system_calls};
 pub use disk::{Disk, NoDisk, Transfers};

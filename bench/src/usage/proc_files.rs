@@ -5,6 +5,14 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 
+/// The bytes that `name` has in lines of `name:  number kB`, which `/proc/self/status` and `/proc/meminfo` are made of.
+pub(crate) fn kib_field(text: &str, name: &str) -> Option<u64> {
+    let kib: u64 = text.lines().find_map(|line| {
+        line.strip_prefix(name)?.strip_prefix(':')?.strip_suffix(" kB")?.trim().parse().ok()
+    })?;
+    kib.checked_mul(1024)
+}
+
 /// What a process read and wrote, by the counts of `/proc/self/io`: all its threads, also those that have ended.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Io {
@@ -81,12 +89,7 @@ impl Resident {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let field = |name: &str| {
-            let kib: u64 = text.lines().find_map(|line| {
-                line.strip_prefix(name)?.strip_prefix(':')?.strip_suffix(" kB")?.trim().parse().ok()
-            })?;
-            kib.checked_mul(1024)
-        };
+        let field = |name| kib_field(text, name);
         Some(Self {
             peak: field("VmHWM")?,
             now: field("VmRSS")?,

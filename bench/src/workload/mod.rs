@@ -94,8 +94,10 @@ pub struct Role {
     pub durability: Durability,
     /// Whether the role is what is measured. What others do is told apart from it.
     pub measured: bool,
-    /// Whether a snapshot is held all the while, by a thread that does nothing else.
-    pub beside_snapshot: bool,
+    /// Whether each of its threads takes a snapshot before anything else begins, and does nothing but gets in it until the
+    /// end: at no rate, and none of the operations of a run that has so many.
+    #[serde(default)]
+    pub in_snapshot: bool,
 }
 
 impl Role {
@@ -110,7 +112,7 @@ impl Role {
             scan: (1, 100),
             durability: Durability::Unsynced,
             measured: true,
-            beside_snapshot: false,
+            in_snapshot: false,
         }
     }
 

@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use crate::Result;
-use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
+use crate::usage::{Disk, Usage};
+use std::fs::File;
 use std::path::Path;
 
 /// Counters at one moment, or what was added to them between two.
@@ -19,17 +19,12 @@ impl Bytes {
     /// The counters now, once what is dirty in `dir`'s file system has been written.
     pub(super) fn synced(dir: &Path) -> Result<Self> {
         rustix::fs::syncfs(File::open(dir)?)?;
-        let device = fs::metadata(dir)?.dev();
-        let stat = format!("/sys/dev/block/{}:{}/stat", rustix::fs::major(device), rustix::fs::minor(device));
-        // The seventh number counts sectors of 512 bytes, whatever the device's are.
-        let sectors =
-            fs::read_to_string(stat).ok().and_then(|s| s.split_whitespace().nth(6)?.parse::<u64>().ok());
-        let io = fs::read_to_string("/proc/self/io").ok();
-        let process = io.and_then(|io| {
-            let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "))?;
-            line.parse().ok()
-        });
-        Ok(Self { device: sectors.map(|sectors| sectors * 512), process })
+        let device = Disk::of(dir).ok().and_then(|disk| disk.now().ok());
+        let process = Usage::now().io;
+        Ok(Self {
+            device: device.map(|device| device.written_bytes),
+            process: process.map(|process| process.written_to_disk),
+        })
     }
 
     /// What was added since `before`.

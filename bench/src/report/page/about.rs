@@ -1,7 +1,7 @@
 //! The words around the figures: what was compared, under which conditions, and what the figures do not show.
 #![forbid(unsafe_code)]
 
-use super::{date, escape};
+use super::html::{escape, where_and_how};
 use crate::cell::Source;
 use crate::drive::Until;
 use crate::limits::Limits;
@@ -57,13 +57,6 @@ pub(super) fn title(report: &Report) -> String {
         format!("{} sets of conditions", report.parts.len())
     };
     format!("{sides}: {work}, {on}")
-}
-
-/// When and where, in one line.
-pub(super) fn made(report: &Report) -> String {
-    let here = &report.environment;
-    let cpu = here.cpu.as_deref().unwrap_or("an unknown processor");
-    format!("{}, {} × {cpu}, bifold {}", date(here.made), here.processors, here.version)
 }
 
 /// What data there are, in words.
@@ -217,12 +210,8 @@ pub(super) fn appendix(text: &mut String, report: &Report) {
         }
         text.push_str("</ul>\n</section>\n");
     }
-    text.push_str("<section aria-labelledby=\"where\">\n<h2 id=\"where\">Where and how</h2>\n");
-    for line in report.environment.lines() {
-        let _ = writeln!(text, "<p>{}</p>", escape(&line));
-    }
-    let command: Vec<String> = report.command.iter().map(|word| quoted(word)).collect();
-    let _ = write!(text, "<p>The command:</p>\n<pre>{}</pre>\n", escape(&command.join(" ")));
+    text.push_str("<section aria-labelledby=\"where\">\n");
+    where_and_how(text, &report.environment, &report.command);
     for part in &report.parts {
         let Ok(setup) = serde_json::to_string_pretty(
             &serde_json::json!({ "stores": part.setup, "runs": part.pace, "data": part.source }),
@@ -237,15 +226,6 @@ pub(super) fn appendix(text: &mut String, report: &Report) {
         );
     }
     text.push_str("</section>\n");
-}
-
-/// A word of a command line, in quotes where a shell would take it for something else.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./,:+%@~".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// What runs had to say, each thing once, and how often.
@@ -266,11 +246,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words() {
+    fn thousands_are_set_apart() {
         assert_eq!(
             ["1", "999", "1000", "1234567"].map(|n| thousands(n.parse().unwrap())),
             ["1", "999", "1\u{202f}000", "1\u{202f}234\u{202f}567"]
         );
-        assert_eq!(["a-b", "", "a b", "it's"].map(quoted), ["a-b", "''", "'a b'", "'it'\\''s'"]);
     }
 }

@@ -1,21 +1,20 @@
 //! Reports as one page of HTML, which needs nothing besides itself: no script, no font, no picture from elsewhere.
 //!
-//! What comes from outside (names of sides and workloads, paths, errors, what the system said) is escaped, and the page
-//! forbids itself to load anything, should that ever fail.
+//! What comes from outside (names of sides and workloads, paths, errors, what the system said) is escaped. The map of a
+//! sweep is drawn with the same means ([`html`], [`svg`]), and looks alike.
 #![forbid(unsafe_code)]
 
 mod about;
-mod html;
+pub(crate) mod html;
 mod plots;
-mod svg;
+pub(crate) mod svg;
 mod table;
 
 use super::{Part, Report, Row, Summary, Unit, Value, ops_of, short, verdict};
 use crate::limits::Limits;
-use html::{date, escape};
+use html::escape;
 use std::fmt::Write;
 
-const STYLE: &str = include_str!("style.css");
 /// Colours that the style sheet has; further sides take them again, paler.
 const COLOURS: usize = 16;
 /// The most kinds of operation whose latencies are drawn.
@@ -90,25 +89,11 @@ fn ended(row: &Row<'_>) -> String {
 /// A page.
 pub fn page(report: &Report) -> String {
     let sides = Sides::of(report);
-    let mut text = String::with_capacity(64 << 10);
-    let title = about::title(report);
-    let _ = write!(
-        text,
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{0}</title>\n<style>\n{STYLE}</style>\n</head>\n\
-         <body>\n<main>\n<header>\n<p class=\"over\">Bifold benchmark</p>\n<h1>{0}</h1>\n<p class=\"sub\">{1}</p>\n",
-        escape(&title),
-        escape(&about::made(report))
-    );
-    if !report.complete {
-        text.push_str(
-            "<p class=\"warn\">This run was cut short: what is not on this page was not measured.</p>\n",
-        );
+    let mut text = html::begin("Bifold benchmark", &about::title(report), &report.environment);
+    if let Some(cut) = report.cut("on this page") {
+        let _ = writeln!(text, "<p class=\"warn\">{}</p>", escape(&cut));
     }
-    text.push_str("</header>\n");
-    verdict_of(&mut text, report);
+    html::verdict(&mut text, verdict(report).lines());
     let mut number = 0;
     for (index, part) in report.parts.iter().enumerate() {
         let summaries: Vec<_> =
@@ -122,33 +107,8 @@ pub fn page(report: &Report) -> String {
     }
     about::article_of(&mut text, report);
     about::appendix(&mut text, report);
-    text.push_str("</main>\n</body>\n</html>\n");
+    text.push_str(html::END);
     text
-}
-
-fn verdict_of(text: &mut String, report: &Report) {
-    let said = verdict(report);
-    if said.is_empty() {
-        return;
-    }
-    text.push_str(
-        "<section class=\"verdict\" aria-labelledby=\"verdict\">\n<h2 id=\"verdict\">Verdict</h2>\n",
-    );
-    // What it comes to is the last of its lines; the ones before are what it comes from.
-    let (points, whole): (Vec<_>, Vec<_>) = said.lines().partition(|line| line.starts_with("- "));
-    for line in whole {
-        let _ = writeln!(text, "<p class=\"lead\">{}</p>", escape(line));
-    }
-    if !points.is_empty() {
-        text.push_str("<ul>\n");
-        for line in points {
-            let line = line.trim_start_matches("- ");
-            let class = if line.starts_with("FAILED") { " class=\"bad\"" } else { "" };
-            let _ = writeln!(text, "<li{class}>{}</li>", escape(line));
-        }
-        text.push_str("</ul>\n");
-    }
-    text.push_str("</section>\n");
 }
 
 /// The head of a part: its conditions, and all rates in a table with links. `number` is its first workload's.

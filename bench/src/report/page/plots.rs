@@ -51,7 +51,7 @@ pub(super) fn rates(id: &str, summary: &Summary<'_>, sides: &Sides<'_>) -> Strin
         }
         y += ROW;
     }
-    format!("{}{bars}</svg>", open(id, &title, about.trim_end(), y + 2.0))
+    format!("{}{bars}</svg>", open(id, &title, about.trim_end(), (WIDTH, y + 2.0)))
 }
 
 /// What goes beside a name, in one line.

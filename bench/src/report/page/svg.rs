@@ -1,4 +1,5 @@
-//! A small writer of SVG plots: a frame with axes, linear or logarithmic, and marks in a side's colour.
+//! A small writer of SVG: plots, which are a frame with axes, linear or logarithmic, and marks in a side's colour; and maps
+//! of cells.
 //!
 //! Colours and text come from the page's style sheet (`currentColor`, classes), so that one picture serves light and
 //! dark; a plotting library would fix both in the picture.
@@ -7,8 +8,8 @@
 use super::html::escape;
 use std::fmt::Write;
 
-/// The width of all plots, in units of their own.
-pub(super) const WIDTH: f64 = 420.0;
+/// The width of plots, in units of their own; a map with many columns is wider.
+pub(crate) const WIDTH: f64 = 420.0;
 /// Room at the left for labels of the upright axis.
 const LEFT: f64 = 58.0;
 /// Room at the right.
@@ -20,7 +21,7 @@ const BOTTOM: f64 = 36.0;
 
 /// Where values lie on an axis: from 0 to 1.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) enum Scale {
+pub(crate) enum Scale {
     /// Even.
     Linear { least: f64, most: f64 },
     /// Even in powers of ten; of values above 0.
@@ -39,19 +40,19 @@ impl Scale {
     }
 
     /// From 0 to `most` or a little more.
-    pub(super) fn from_zero(most: f64) -> Self {
+    pub(crate) fn from_zero(most: f64) -> Self {
         Self::Linear { least: 0.0, most: if most > 0.0 { most * 1.04 } else { 1.0 } }
     }
 
     /// Whole decades around what there is.
-    pub(super) fn decades(least: f64, most: f64) -> Self {
+    pub(crate) fn decades(least: f64, most: f64) -> Self {
         let from = 10f64.powf(least.max(1e-9).log10().floor());
         let to = 10f64.powf(most.max(1e-9).log10().ceil());
         Self::Log { least: from, most: if to > from { to } else { from * 10.0 } }
     }
 
     /// Where marks are to stand.
-    pub(super) fn ticks(self) -> Vec<f64> {
+    pub(crate) fn ticks(self) -> Vec<f64> {
         match self {
             Self::Linear { least, most } => {
                 let step = nice((most - least) / 5.0);
@@ -84,7 +85,7 @@ fn nice(step: f64) -> f64 {
 }
 
 /// A count as a label: `0`, `250`, `1.5 M`.
-pub(super) fn count(value: f64) -> String {
+pub(crate) fn count(value: f64) -> String {
     let (part, unit) = match value.abs() {
         v if v >= 1e9 => (value / 1e9, " G"),
         v if v >= 1e6 => (value / 1e6, " M"),
@@ -97,22 +98,66 @@ pub(super) fn count(value: f64) -> String {
 
 /// A plot that is being drawn.
 #[derive(Debug)]
-pub(super) struct Plot {
+pub(crate) struct Plot {
     text: String,
     x: Scale,
     y: Scale,
+    width: f64,
     height: f64,
 }
 
 impl Plot {
     /// An empty one, of this height. `id` is the page's only one; `title` and `about` are for those who do not see it,
     /// and are escaped here.
-    pub(super) fn new(id: &str, title: &str, about: &str, height: f64, x: Scale, y: Scale) -> Self {
-        Self { text: open(id, title, about, height), x, y, height }
+    pub(crate) fn new(id: &str, title: &str, about: &str, height: f64, x: Scale, y: Scale) -> Self {
+        Self { text: open(id, title, about, (WIDTH, height)), x, y, width: WIDTH, height }
+    }
+
+    /// An empty map of so many columns and rows, of cells of at least this width and this height. A column's middle lies
+    /// at its index and a half, as a row's does, from below.
+    pub(crate) fn map(
+        id: &str,
+        title: &str,
+        about: &str,
+        (columns, rows): (usize, usize),
+        (wide, high): (f64, f64),
+    ) -> Self {
+        let until = |most: usize| Scale::Linear { least: 0.0, most: most.max(1) as f64 };
+        let width = (LEFT + wide * columns as f64 + RIGHT).max(WIDTH);
+        let height = TOP + high * rows as f64 + BOTTOM;
+        let text = open(id, title, about, (width, height));
+        Self { text, x: until(columns), y: until(rows), width, height }
+    }
+
+    /// A cell of a map, in a class of colours, more or less of it from 0 to 1, with a word in its middle and more for who
+    /// points at it.
+    pub(crate) fn cell(
+        &mut self,
+        (column, row): (usize, usize),
+        class: &str,
+        much: f64,
+        word: &str,
+        tip: &str,
+    ) {
+        let (left, right) = (self.px(column as f64), self.px(column as f64 + 1.0));
+        let (bottom, top) = (self.py(row as f64), self.py(row as f64 + 1.0));
+        let _ = write!(
+            self.text,
+            "<g class=\"h\"><title>{}</title><rect class=\"{class}\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" \
+             height=\"{:.1}\" fill-opacity=\"{much:.2}\"/><text x=\"{:.1}\" y=\"{:.1}\">{}</text></g>",
+            escape(tip),
+            left + 1.0,
+            top + 1.0,
+            right - left - 2.0,
+            bottom - top - 2.0,
+            f64::midpoint(left, right),
+            f64::midpoint(top, bottom) + 5.0,
+            escape(word)
+        );
     }
 
     fn px(&self, value: f64) -> f64 {
-        LEFT + self.x.place(value) * (WIDTH - LEFT - RIGHT)
+        LEFT + self.x.place(value) * (self.width - LEFT - RIGHT)
     }
 
     fn py(&self, value: f64) -> f64 {
@@ -121,31 +166,30 @@ impl Plot {
     }
 
     /// Lines and labels of the upright axis; `what` it is stands above.
-    pub(super) fn upright(&mut self, what: &str, label: impl Fn(f64) -> String) {
-        let right = WIDTH - RIGHT;
-        let ticks = self.y.ticks();
-        let mut lines = String::new();
-        let mut labels = String::new();
-        for tick in ticks {
-            let y = self.py(tick);
-            let _ = write!(lines, "M{LEFT} {y:.1}H{right}");
-            let _ = write!(
-                labels,
-                "<text x=\"{:.0}\" y=\"{:.1}\">{}</text>",
-                LEFT - 6.0,
-                y + 4.0,
-                escape(&label(tick))
-            );
-        }
-        let _ = write!(
-            self.text,
-            "<path class=\"g\" d=\"{lines}\"/><g class=\"e\">{labels}</g><text x=\"4\" y=\"12\">{}</text>",
-            escape(what)
-        );
+    pub(crate) fn upright(&mut self, what: &str, label: impl Fn(f64) -> String) {
+        let right = self.width - RIGHT;
+        let ticks: Vec<_> = self.y.ticks().into_iter().map(|tick| (tick, label(tick))).collect();
+        let lines = ticks.iter().fold(String::new(), |mut lines, (tick, _)| {
+            let _ = write!(lines, "M{LEFT} {:.1}H{right}", self.py(*tick));
+            lines
+        });
+        let _ = write!(self.text, "<path class=\"g\" d=\"{lines}\"/>");
+        self.upright_at(what, &ticks);
+    }
+
+    /// Labels of the upright axis at these places; `what` it is stands above.
+    pub(crate) fn upright_at(&mut self, what: &str, ticks: &[(f64, String)]) {
+        let labels = ticks.iter().fold(String::new(), |mut labels, (tick, label)| {
+            let (x, y) = (LEFT - 6.0, self.py(*tick) + 4.0);
+            let _ = write!(labels, "<text x=\"{x:.0}\" y=\"{y:.1}\">{}</text>", escape(label));
+            labels
+        });
+        let _ =
+            write!(self.text, "<g class=\"e\">{labels}</g><text x=\"4\" y=\"12\">{}</text>", escape(what));
     }
 
     /// Labels of the level axis at these places; `what` it is stands below.
-    pub(super) fn level(&mut self, what: &str, ticks: &[(f64, String)]) {
+    pub(crate) fn level(&mut self, what: &str, ticks: &[(f64, String)]) {
         let bottom = self.height - BOTTOM;
         let mut lines = String::new();
         let mut labels = String::new();
@@ -158,15 +202,15 @@ impl Plot {
             self.text,
             "<path class=\"a\" d=\"M{LEFT} {bottom:.1}H{:.1}{lines}\"/><g class=\"m\">{labels}</g>\
              <text class=\"n\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-            WIDTH - RIGHT,
-            WIDTH - RIGHT,
+            self.width - RIGHT,
+            self.width - RIGHT,
             self.height - 4.0,
             escape(what)
         );
     }
 
     /// A line through points, in the colour of a side.
-    pub(super) fn line(&mut self, side: usize, points: impl IntoIterator<Item = (f64, f64)>) {
+    pub(crate) fn line(&mut self, side: usize, points: impl IntoIterator<Item = (f64, f64)>) {
         let mut path = String::new();
         for (x, y) in points {
             let first = if path.is_empty() { 'M' } else { 'L' };
@@ -178,7 +222,7 @@ impl Plot {
     }
 
     /// Short strokes above the level axis at these values, in the lane of a side.
-    pub(super) fn strokes(&mut self, side: usize, lane: usize, at: impl IntoIterator<Item = f64>) {
+    pub(crate) fn strokes(&mut self, side: usize, lane: usize, at: impl IntoIterator<Item = f64>) {
         let y = self.height - BOTTOM - 1.0 - 8.0 * lane as f64;
         let mut places: Vec<i64> = at.into_iter().map(|x| self.px(x).round() as i64).collect();
         // What falls together is drawn once.
@@ -193,16 +237,16 @@ impl Plot {
     }
 
     /// The picture.
-    pub(super) fn end(mut self) -> String {
+    pub(crate) fn end(mut self) -> String {
         self.text.push_str("</svg>");
         self.text
     }
 }
 
 /// The beginning of a picture, with its title and description.
-pub(super) fn open(id: &str, title: &str, about: &str, height: f64) -> String {
+pub(crate) fn open(id: &str, title: &str, about: &str, (width, height): (f64, f64)) -> String {
     format!(
-        "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\">\
+        "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\">\
          <title id=\"{id}-t\">{}</title><desc id=\"{id}-d\">{}</desc>",
         escape(title),
         escape(about)
