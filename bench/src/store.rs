@@ -37,6 +37,10 @@ pub enum Sabotage {
     WrongByte,
     /// Each read of the file takes so many milliseconds longer.
     SlowReads(u64),
+    /// One put of an entry in fifty is acknowledged and not done.
+    LostUpdates,
+    /// One time in ten, an entry that was put again is shown as it was before.
+    StaleReads,
 }
 
 impl Setup {
@@ -91,6 +95,9 @@ pub enum Order {
     /// Any.
     Random,
 }
+
+/// Gets the value of a key in a snapshot that is held, and shows it. Returns whether it was there.
+pub type GetHeld<'a> = dyn FnMut(&[u8], &mut dyn FnMut(&[u8])) -> Result<bool> + 'a;
 
 /// A store under measurement.
 ///
@@ -179,11 +186,12 @@ pub trait Store: Sized + Sync {
     /// See [`open`](Self::open).
     fn scan_back(&self, from: &[u8], limit: u64, visit: impl FnMut(&[u8], &[u8])) -> Result<u64>;
 
-    /// Does `work` while a snapshot of the store, taken before it, is held.
+    /// Does `work` while a snapshot of the store, taken before it, is held by this thread. What it is given reads there,
+    /// whatever is committed meanwhile.
     ///
     /// # Errors
     /// Those of `work`; if the store has no snapshots; and see [`open`](Self::open).
-    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R>;
+    fn hold<R>(&self, work: impl FnOnce(&mut GetHeld<'_>) -> Result<R>) -> Result<R>;
 
     /// Has the store check itself, if it can. Returns how many entries it counted.
     ///

@@ -5,6 +5,7 @@
 
 use bifold_bench::cell::Died;
 use bifold_bench::report::{Report, Summary};
+use bifold_bench::workload::Op;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -104,6 +105,7 @@ fn a_slow_side_is_slow_in_the_report() {
 #[test]
 fn what_is_wrong_is_said_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("cut.dump"), "VERSION=3\nHEADER=END\n 61\n 31\n").unwrap();
     for (args, wanted) in [
         (&["--workloads", "ycsb-z"][..], "no workload is called ycsb-z"),
         (&["--sides", "oracle"], "has no side oracle"),
@@ -112,8 +114,10 @@ fn what_is_wrong_is_said_and_leaves_nothing() {
         (&["--data", "4x"], "goes with --memory"),
         (&["--data", "900TiB"], "on disk"),
         (&["--from", "none.bifold"], "none.bifold"),
+        (&["--from", "cut.dump"], "cut.dump: line 5: the input ends before DATA=END"),
         (&["--ycsb", "none"], "none"),
         (&["--entries", "1000", "--workloads", "load-sorted", "--rate", "5"], "no --rate"),
+        (&["--budget", "5d"], "'d' is no unit"),
     ] {
         let output = bench(dir.path(), &[&["compare"][..], args].concat());
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -140,17 +144,19 @@ fn ycsb_files_files_of_the_user_and_open_loops_run() {
     })
     .unwrap();
     db.close().unwrap();
-    let args = [
-        "--from",
-        "own.bifold",
-        "--operations",
-        "200",
-        "--workloads",
-        "get,scan,ycsb-a,full-scan,get-missing",
-    ];
-    let (output, report) = compare(dir.path(), &args);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    assert!(report.cells.iter().all(|cell| cell.result.is_ok()));
+    // The same in no order, behind another table that has less.
+    let head = |table| format!("VERSION=3\nformat=print\ndatabase={table}\nHEADER=END\n");
+    let entries: String = (0..3000).rev().map(|n| format!(" key {n:05}\n value of {n}\n")).collect();
+    let dump = format!("{} a\n 1\nDATA=END\n{}{entries}DATA=END\n", head("less"), head("t"));
+    std::fs::write(dir.path().join("own.dump"), dump).unwrap();
+    for file in ["own.bifold", "own.dump"] {
+        let workloads = "get,scan,ycsb-a,full-scan,get-missing";
+        let args = ["--from", file, "--operations", "200", "--workloads", workloads];
+        let (output, report) = compare(dir.path(), &args);
+        assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stdout));
+        assert!(report.cells.iter().all(|cell| cell.result.is_ok()), "{file}");
+        assert_eq!(report.parts[0].entries, 3000, "{file}");
+    }
 
     let rate = [
         "--entries",
@@ -164,11 +170,80 @@ fn ycsb_files_files_of_the_user_and_open_loops_run() {
         "--sides",
         "mmap",
     ];
-    let (_, report) = compare(dir.path(), &rate);
+    let (output, report) = compare(dir.path(), &rate);
     for cell in &report.cells {
         // No more than were due; the machine may be slow.
-        assert!(cell.result.as_ref().unwrap().operations <= 202, "{cell:?}");
+        let outcome = cell.result.as_ref().unwrap();
+        let open_loop = outcome.open_loop.unwrap();
+        assert_eq!((open_loop.due, open_loop.begun), (200, outcome.operations), "{cell:?}");
     }
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("of the operations that were due, begun: bifold-mmap "), "{text}");
+}
+
+#[test]
+fn every_round_begins_with_what_was_loaded() {
+    let dir = tempfile::tempdir().unwrap();
+    for aged in ["0", "0.5"] {
+        // The last one follows those that insert; the deletes put back what they delete.
+        let workloads = "delete,ycsb-d,get,ycsb-e,scan";
+        let args = ["--entries", "5000", "--duration", "0.1", "--threads", "2", "--workloads", workloads];
+        let (output, report) = compare(dir.path(), &[&args[..], &["--aged", aged]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        assert_eq!(report.cells.len(), 5 * 3 * 2);
+        for cell in &report.cells {
+            let outcome = cell.result.as_ref().unwrap();
+            assert_eq!(outcome.entries_before, Some(5000), "{cell:?}");
+            let inserts = ["ycsb-d", "ycsb-e"].contains(&cell.workload.as_str());
+            assert_eq!(outcome.entries > 5000, inserts, "{cell:?}");
+        }
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("each round of ycsb-d, of ycsb-e, which inserts, and what follows"), "{text}");
+    }
+}
+
+#[test]
+fn a_held_snapshot_is_read_beside_the_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--entries", "5000", "--duration", "0.5", "--workloads", "long-reader", "--sides", "all"];
+    let (output, report) = compare(dir.path(), &args);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for cell in &report.cells {
+        match &cell.result {
+            Ok(outcome) => {
+                let (mine, beside) = (&outcome.ops, &outcome.beside);
+                assert!(mine.iter().all(|done| done.op == Op::Update) && outcome.operations > 0, "{cell:?}");
+                assert!(beside.ops.iter().all(|done| done.op == Op::Read), "{cell:?}");
+                assert!(beside.rate(Op::Read).is_some_and(|rate| rate > 0.0), "{cell:?}");
+            }
+            Err(Died::Failed(error)) if cell.side == "sled" => assert!(error.contains("no snapshots")),
+            Err(died) => panic!("{}: {died}", cell.side),
+        }
+    }
+    assert!(text.contains("\nbeside that, read: bifold-mmap "), "{text}");
+}
+
+#[test]
+fn what_takes_longer_than_its_budget_is_refused_or_cut_short() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--entries", "20000", "--workloads", "get-txn", "--sides", "mmap,pool"];
+    let long = ["compare", "--warmup", "0", "--duration", "5", "--rounds", "3", "--budget", "25"];
+    let output = bench(dir.path(), &[&long[..], &args].concat());
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("the budget is 25 s: what fits: --rounds 2; or --duration 3."), "{error}");
+
+    // Each read of the pool takes so long that its first round takes longer than the whole was estimated to.
+    let slow =
+        ["--operations", "80", "--cold", "--cache", "256KiB", "--sabotage", "bifold-pool=slow-reads:50"];
+    let (output, report) = compare(dir.path(), &[&args[..], &slow, &["--budget", "3s"]].concat());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(!report.complete && report.cells.iter().all(|cell| cell.round == 0), "{text}");
+    let cut = report.cut_short.unwrap();
+    assert!(cut.starts_with("the budget of 3 s was spent; not run: get-txn"), "{cut}");
+    assert!(text.contains(&cut), "{text}");
+    leaves_nothing(dir.path());
 }
 
 /// Whether memory groups can be made here; says so if not.
@@ -251,7 +326,7 @@ fn ctrl_c_keeps_what_is_done_and_leaves_nothing() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("cut short"), "{text}");
+    assert!(text.contains("cut short (it was interrupted; not run: "), "{text}");
     let report = Report::read(&path).unwrap();
     assert!(!report.complete && report.cells.len() >= 3);
     assert!(std::fs::read_to_string(dir.path().join("page.html")).unwrap().contains('<'));

@@ -4,10 +4,11 @@
 
 mod made;
 
-use bifold_bench::cell::Died;
+use bifold_bench::cell::{Beside, Died};
 use bifold_bench::corpus::Sizes;
 use bifold_bench::crossover::{self, Figures, Grid, Repeat, Settings, Sweep};
-use bifold_bench::report::{Environment, Report, page};
+use bifold_bench::drive::OpenLoop;
+use bifold_bench::report::{Environment, Report, page, table, verdict};
 use made::{jitter, report};
 use std::path::Path;
 use std::process::Command;
@@ -313,4 +314,44 @@ fn show(browser: &str, dir: &Path, file: &Path, width: u32) -> String {
     let bytes = std::fs::read(&picture).unwrap_or_else(|error| panic!("{error}: {log}"));
     assert!(bytes.starts_with(b"\x89PNG") && bytes.len() > 40_000, "{} bytes: an empty page?", bytes.len());
     log
+}
+
+#[test]
+fn a_rate_that_was_not_kept_is_told_and_so_is_what_was_done_beside() {
+    let mut kept = report(&["get"], &SIDES[..2], 3, rate);
+    kept.parts[0].pace.rate = Some(400.0);
+    let begun = |report: &mut Report, begun: fn(&str) -> u64| {
+        for cell in &mut report.cells {
+            let outcome = cell.result.as_mut().unwrap();
+            outcome.open_loop = Some(OpenLoop { due: 12_000, begun: begun(&cell.side) });
+            let ops = outcome.ops.clone();
+            outcome.beside = Beside { operations: ops[0].count, ops, seconds: 30.0 };
+        }
+    };
+    begun(&mut kept, |_| 11_990);
+    let said = verdict(&kept);
+    assert_eq!(
+        said,
+        "- 64 MiB of data, get: both kept the rate, so that only their latencies and costs can differ.\n"
+    );
+    let mut late = kept.clone();
+    begun(&mut late, |side| if side == "bifold-pool" { 7_320 } else { 12_000 });
+    let said = verdict(&late);
+    assert!(
+        said.starts_with(
+            "- NOT KEPT UP: 64 MiB of data, get: bifold-pool kept 61 % of the rate of 400 a second"
+        ),
+        "{said}"
+    );
+    assert!(said.contains("mmap wins 1 of 1"), "{said}");
+    let text = table(&late);
+    assert!(text.contains("\nof the operations that were due, begun: bifold-mmap 100 %, bifold-pool 61 %\n"));
+    assert!(text.contains("\nbeside that, read: bifold-mmap 66.7 k/s (p50 16 us, p99 "), "{text}");
+    let html = page(&late);
+    is_well_formed(&html);
+    for wanted in
+        ["of the operations that were due, begun", "Beside that: read", "<li class=\"bad\">NOT KEPT UP"]
+    {
+        assert!(html.contains(wanted), "{wanted}");
+    }
 }

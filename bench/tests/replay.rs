@@ -5,6 +5,7 @@
 
 use bifold::mmap::Database;
 use bifold_bench::cell::{Died, Outcome};
+use bifold_bench::memory::Group;
 use bifold_bench::report::Report;
 use bifold_bench::workload::Op;
 use std::fs;
@@ -188,6 +189,156 @@ fn every_call_of_one_thread_is_replayed_in_order_and_checked() {
             ["rank, nth and count", "checkpoints and syncs", "reads of what the same", "in its order"]
         {
             assert!(said.contains(wanted), "{wanted}: {said}");
+        }
+    }
+}
+
+/// Within a bound of memory that the data do not fit, each side replays the same.
+#[test]
+fn a_bound_of_memory_changes_no_result() {
+    let memory = 64 << 20;
+    match Group::create(memory) {
+        Ok(group) => group.remove().unwrap(),
+        Err(refused) => return println!("skipped: {refused}"),
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("own.bifold");
+    let db = Database::open(&file).unwrap();
+    db.update(|txn| {
+        let mut load = txn.table("places")?.bulk_load()?;
+        (0..10_000).try_for_each(|n| load.push(place(n), vec![7; 9000 + n % 50]))?;
+        load.finish().map(drop)
+    })
+    .unwrap();
+    db.close().unwrap();
+    fs::copy(&file, dir.path().join("before.bifold")).unwrap();
+    let db = recorded(dir.path(), false);
+    for n in 0..500 {
+        let at = n * 7919 % 10_000;
+        let txn = db.read().unwrap();
+        let table = txn.table("places").unwrap();
+        assert!(table.get(place(at)).unwrap().is_some());
+        assert_eq!(table.range(place(at)..).take(20).count(), 20.min(10_000 - at));
+        drop(txn);
+        db.update(|txn| txn.table("places")?.insert(place(at), vec![3; 8000]).map(drop)).unwrap();
+    }
+    db.update(|txn| txn.table("places")?.remove_range("place 0100".."place 0200").map(drop)).unwrap();
+    let left = db.read().unwrap().table("places").unwrap().len().unwrap();
+    db.close().unwrap();
+    let sides = format!("mmap,pool,pread{}", if cfg!(feature = "lmdb") { ",lmdb" } else { "" });
+    let args = ["--from", "before.bifold", "--memory", "64MiB", "--sides", &sides];
+    let (output, report) = replay(dir.path(), &args);
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("64 MiB of memory"), "{said}");
+    assert!(report.parts[0].data_bytes > memory && !report.parts[0].fits);
+    let outcomes = outcomes(&report);
+    assert_eq!(outcomes.len(), 2 * report.parts[0].sides.len());
+    for (side, outcome) in outcomes {
+        assert_eq!((outcome.entries, count(outcome, Op::Read)), (left, 500), "{side}");
+    }
+}
+
+/// What a trace comes down to is the same on a store that is not Bifold's.
+#[cfg(feature = "lmdb")]
+#[test]
+fn another_store_replays_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    made(dir.path());
+    let db = recorded(dir.path(), false);
+    calls(&db).unwrap();
+    renames(&db).unwrap();
+    db.update(|txn| txn.table("places")?.insert("", "an empty key").map(drop)).unwrap();
+    assert!(db.read().unwrap().table("places").unwrap().get("").unwrap().is_some());
+    db.close().unwrap();
+    let (output, report) = replay(dir.path(), &["--sides", "mmap,lmdb"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let outcomes = outcomes(&report);
+    let of = |outcome: &Outcome| {
+        let ops: Vec<(Op, u64)> = outcome.ops.iter().map(|done| (done.op, done.count)).collect();
+        (outcome.entries, outcome.entries_read, outcome.bytes_read, outcome.entries_written, ops)
+    };
+    assert_eq!(outcomes.len(), 4);
+    assert!(outcomes.iter().all(|(_, outcome)| of(outcome) == of(outcomes[0].1)), "{outcomes:?}");
+}
+
+/// A table is built anew beside an old one, and takes its name; and what is renamed without effect.
+fn renames(db: &Database) -> bifold::Result<()> {
+    let old = db.read()?;
+    let gets = |table: &str, from: usize, len: usize| {
+        let txn = db.read()?;
+        let table = txn.table(table)?;
+        (from..from + 5).try_for_each(|n| {
+            assert_eq!(table.get(place(n))?.map(|value| value.len()), Some(len));
+            Ok::<_, bifold::Error>(())
+        })
+    };
+    for (turn, len) in [(1, 61), (2, 62)] {
+        db.update(|txn| {
+            let built = txn.table("built")?;
+            (100 * turn..100 * turn + 50).try_for_each(|n| built.insert(place(n), vec![1; len]).map(drop))
+        })?;
+        gets("built", 100 * turn, len)?;
+        let txn = db.write()?;
+        let savepoint = txn.savepoint()?;
+        txn.rename_table("built", "elsewhere")?;
+        assert!(txn.table("elsewhere")?.remove(place(100 * turn))?);
+        txn.rollback_to(&savepoint)?;
+        txn.drop_table("former")?;
+        txn.rename_table("places", "former")?;
+        txn.rename_table("built", "places")?;
+        assert!(txn.find_table("built")?.is_none());
+        assert_eq!(txn.table("places")?.get(place(100 * turn))?.map(|value| value.len()), Some(len));
+        txn.commit()?;
+        gets("places", 100 * turn, len)?;
+        let txn = db.write()?;
+        txn.rename_table("places", "aborted")?;
+        drop(txn);
+    }
+    gets("former", 100, 61)?;
+    let others = old.table("others")?;
+    assert!(others.get("x")?.is_some() && old.table("places")?.get(place(7))?.is_some());
+    drop(old);
+    // The name of a table that was dropped, in the same transaction and in another.
+    db.update(|txn| {
+        assert!(txn.drop_table("others")?);
+        txn.rename_table("former", "others")?;
+        txn.table("former")?.insert("a", "b").map(drop)
+    })?;
+    gets("others", 110, 61)?;
+    db.update(|txn| txn.drop_table("others").map(drop))?;
+    db.update(|txn| txn.table("others")?.insert("x", "another value").map(drop))?;
+    let txn = db.read()?;
+    assert_eq!(txn.table("others")?.get("x")?.map(|value| value.len()), Some(13));
+    assert!(txn.table("others")?.get(place(110))?.is_none());
+    assert!(txn.table("places")?.get(place(7))?.is_none());
+    Ok(())
+}
+
+#[test]
+fn renamed_tables_are_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    made(dir.path());
+    fs::copy(dir.path().join("own.bifold"), dir.path().join("before.bifold")).unwrap();
+    let db = recorded(dir.path(), false);
+    renames(&db).unwrap();
+    let txn = db.read().unwrap();
+    let left: u64 = txn.tables().unwrap().iter().map(|name| txn.table(name).unwrap().len().unwrap()).sum();
+    assert_eq!((txn.tables().unwrap().len(), left), (3, 52), "former, others, places");
+    drop(txn);
+    db.close().unwrap();
+    for (from, entries) in [(&[][..], 2), (&["--from", "before.bifold"], 301)] {
+        let (output, report) = replay(dir.path(), &[&["--sides", "all"], from].concat());
+        let said = text(&output);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(report.parts[0].entries, entries, "{said}");
+        for (side, outcome) in outcomes(&report) {
+            assert_eq!(outcome.entries, left, "{side}");
+            assert_eq!(count(outcome, Op::Read), 2 * 10 + 5 + 2 + 2 + 5 + 1, "{side}");
+            let notes: Vec<&String> =
+                outcome.notes.iter().filter(|note| note.starts_with("replay: ")).collect();
+            // The old snapshot's two, of tables that were dropped since or are others.
+            assert!(matches!(&notes[..], [] | [_]), "{notes:?}");
         }
     }
 }

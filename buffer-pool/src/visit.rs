@@ -7,7 +7,9 @@ use crate::epoch::Participant;
 use crate::pin::{FramePin, PoolPin};
 use crate::shared::{Loaded, Shared, matches};
 use crate::word::Word;
-use bifold_page_source::{Error, PageId, PageRef, Result, Visit, prefetch_held, prefetch_viewed};
+use bifold_page_source::{
+    Error, PageId, PageRef, Result, Visit, prefetch_ends, prefetch_held, prefetch_viewed,
+};
 use std::sync::Arc;
 
 /// One operation's scope. A resident page costs a load of its word and no atomic read-modify-write; a miss leaves
@@ -113,6 +115,13 @@ impl<'s> Visit for PoolVisit<'s> {
         prefetch_viewed(bytes);
         matches(at, bytes)?;
         Ok(bytes)
+    }
+
+    #[inline]
+    fn soon(&mut self, at: PageRef) {
+        if let Some((seen, _)) = access::find(&self.shared.memory, at.page(), &self.inside) {
+            prefetch_ends(access::seen(&self.shared.memory, seen, &self.inside));
+        }
     }
 
     fn hold(&mut self, at: PageRef) -> Result<PoolPin<'s>> {

@@ -6,16 +6,18 @@ mod change;
 mod file;
 mod query;
 mod shell;
+mod table;
 
 pub(crate) use bulk::{Dump, Format, Load};
 pub(crate) use change::{Del, Drop, Put, Rename};
 pub(crate) use file::{Backup, Check, Compact, Stat};
 pub(crate) use query::{Get, Scan, Tables};
 pub(crate) use shell::{Completions, Man};
+pub(crate) use table::{KeyRange, table_name};
 
 use crate::error::{Error, Result};
-use crate::escape::unescape;
 use crate::size;
+use bifold_text::escape::unescape;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 
@@ -49,7 +51,8 @@ const GENERAL: &str = concat!(
     "  bifold stat geo.bifold\n\n",
     r"Text: keys and values are printed with \\ \t \n \r for backslash, tab, line feed and carriage return, and \xHH ",
     "for other control characters and for bytes that are not UTF-8; a tab within a value is printed as it is. load ",
-    "reads the same, and so do keys on the command line, so a backslash is always written twice.\n\n",
+    "reads the same, and so do keys and the names of tables on the command line, so a backslash is always written ",
+    "twice.\n\n",
     "Sizes: a number of bytes, or one with a unit: KiB, MiB, GiB, or K, M, G, which mean the same.\n\n",
     "Exit code: 0; 1 if the key is not there, there is nothing to remove, or the file has faults; 2 after an error.",
 );

@@ -4,9 +4,9 @@
 use crate::args::Backup;
 use crate::context::Context;
 use crate::error::{Error, Result, Status};
-use crate::escape::shown;
 use crate::output::{Output, entries};
 use bifold::PageSource;
+use bifold_text::escape::shown;
 use indicatif::BinaryBytes;
 use serde_json::json;
 

@@ -4,9 +4,9 @@
 use crate::args::Check;
 use crate::context::Context;
 use crate::error::{Error, Result, Status};
-use crate::escape::shown;
-use crate::output::{Output, many};
+use crate::output::{Output, entries, many};
 use bifold::{CheckReport, Db, Fault, PageSource};
+use bifold_text::escape::shown;
 use indicatif::HumanCount;
 use serde_json::{Value as Json, json};
 
@@ -63,7 +63,7 @@ fn print(report: Option<&CheckReport>, faults: Vec<Found>, json: bool, out: &mut
         return Ok(status);
     };
     let (tables, free) = (many(report.tables, "table"), many(report.free_pages, "page"));
-    let (entries, pages) = (HumanCount(report.entries), many(report.pages, "page"));
-    out.line(&format!("{count}; {tables}, {entries} entries, {pages} looked at, {free} free"))?;
+    let (entries, pages) = (entries(report.entries), many(report.pages, "page"));
+    out.line(&format!("{count}; {tables}, {entries}, {pages} looked at, {free} free"))?;
     Ok(status)
 }

@@ -4,9 +4,9 @@
 use crate::args::Compact;
 use crate::context::Context;
 use crate::error::{Error, Result, Status};
-use crate::escape::shown;
 use crate::output::{Output, many};
 use bifold::{CompactReport, Db, PageSource};
+use bifold_text::escape::shown;
 use indicatif::{BinaryBytes, HumanCount};
 use serde_json::json;
 use std::path::Path;

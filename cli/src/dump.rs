@@ -3,12 +3,11 @@
 
 use crate::args::{Dump, Format};
 use crate::context::Context;
-use crate::dump_text::{Header, write_header, write_line};
 use crate::error::{Error, Result, Status};
-use crate::json_lines::entry_json;
 use crate::output::Output;
 use bifold::PageSource;
-use std::io::Write;
+use bifold_text::dump::{Header, write_end, write_header, write_line};
+use bifold_text::json::entry_json;
 
 pub(crate) fn run<S: PageSource>(args: &Dump, context: &Context<S>, out: &mut Output) -> Result<Status> {
     let format = format(args, context.json)?;
@@ -48,7 +47,7 @@ pub(crate) fn run<S: PageSource>(args: &Dump, context: &Context<S>, out: &mut Ou
             }
         }
         if format == Format::Dump {
-            out.stream().write_all(b"DATA=END\n")?;
+            write_end(out.stream())?;
         }
     }
     Ok(Status::Good)

@@ -1,7 +1,8 @@
 //! What can go wrong, said so that the person at the terminal knows what to do; and the exit code.
 #![forbid(unsafe_code)]
 
-use crate::escape::shown;
+use bifold_text::escape::shown;
+use indicatif::BinaryBytes;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -40,15 +41,8 @@ pub(crate) enum Error {
     Database(bifold::Error),
     /// What is to be loaded cannot be read.
     Read(String, io::Error),
-    /// A line of what is to be loaded is wrong.
-    Line {
-        /// The file's name.
-        input: String,
-        /// Counted from 1.
-        line: u64,
-        /// What is wrong.
-        what: String,
-    },
+    /// What is to be loaded, under this name, is wrong.
+    Input(String, bifold_text::Error),
     /// What is being sorted cannot be kept in this folder, or not be read from there.
     Temporary(PathBuf, io::Error),
     /// The output cannot be written.
@@ -117,9 +111,9 @@ impl fmt::Display for Error {
                 "{}: all is committed, but closing failed, and the next opening will recover it: {error}",
                 path.display()
             ),
-            Self::Database(error) => write!(f, "{error}"),
+            Self::Database(error) => write_database(f, error),
             Self::Read(input, error) => write!(f, "{input}: {error}"),
-            Self::Line { input, line, what } => write!(f, "{input}: line {line}: {what}; nothing was loaded"),
+            Self::Input(input, error) => write_input(f, input, error),
             Self::Temporary(dir, error) => write_temporary(f, dir, error),
             Self::WriteFile(path, error) => {
                 write!(f, "{}: {error}", shown(path.as_os_str().as_encoded_bytes()))
@@ -128,6 +122,40 @@ impl fmt::Display for Error {
             Self::ClosedPipe => f.write_str("nobody reads the output"),
         }
     }
+}
+
+/// Names are shown as they are written on the command line.
+fn write_database(f: &mut fmt::Formatter<'_>, error: &bifold::Error) -> fmt::Result {
+    match error {
+        bifold::Error::NoSuchTable(name) => write!(f, "no table named \"{}\"", shown(name.as_bytes())),
+        bifold::Error::TableExists(name) => write!(f, "a table named \"{}\" exists", shown(name.as_bytes())),
+        error => write!(f, "{error}"),
+    }
+}
+
+/// What is wrong with an input, and which option there is against it.
+fn write_input(f: &mut fmt::Formatter<'_>, input: &str, error: &bifold_text::Error) -> fmt::Result {
+    use bifold_text::Error;
+    match error {
+        Error::NotTsv => {
+            return write!(f, "{input}: --key and --value choose columns of TSV, which the input is not");
+        }
+        Error::TsvNamesNone => {
+            return write!(f, "{input}: TSV names no tables: with --all, the input is a dump or JSON");
+        }
+        Error::TooLong { line, max } => {
+            let max = BinaryBytes(*max);
+            write!(f, "{input}: line {line}: it is longer than {max}, which --delta sets")?;
+        }
+        Error::AnotherTable { .. } => {
+            write!(f, "{input}: {error}: --all loads each into the table of its name")?;
+        }
+        Error::NoTable { .. } => {
+            write!(f, "{input}: {error}, which --all needs: without --all, name the table")?;
+        }
+        Error::Line { .. } | Error::Read(_) => write!(f, "{input}: {error}")?,
+    }
+    f.write_str("; nothing was loaded")
 }
 
 fn write_open(f: &mut fmt::Formatter<'_>, path: &Path, error: &bifold::Error) -> fmt::Result {

@@ -4,22 +4,22 @@
 use crate::args::{self, Get};
 use crate::context::Context;
 use crate::error::{Error, Result, Status};
-use crate::escape::shown;
-use crate::json_lines::bytes_json;
 use crate::output::Output;
 use bifold::PageSource;
+use bifold_text::escape::shown;
+use bifold_text::json::bytes_json;
 use serde_json::json;
 use std::io::{self, Read, Write};
 
 pub(crate) fn run<S: PageSource>(args: &Get, context: &Context<S>, out: &mut Output) -> Result<Status> {
     let key = args::key("KEY", &args.key)?;
-    let db = context.open(&args.db)?;
+    let db = context.open(&args.on.db)?;
     let txn = db.read()?;
-    let table = txn.table(&args.table)?;
+    let table = txn.table(&args.on.table)?;
     if args.raw {
         return match table.reader(&key)? {
             Some(reader) => copy(reader, out.stream()),
-            None => Ok(missing(&args.table, &key)),
+            None => Ok(missing(&args.on.table, &key)),
         };
     }
     let value = table.get(&key)?;
@@ -29,7 +29,7 @@ pub(crate) fn run<S: PageSource>(args: &Get, context: &Context<S>, out: &mut Out
     match value {
         Some(value) if !context.json => out.value(&value)?,
         Some(_) => {}
-        None => return Ok(missing(&args.table, &key)),
+        None => return Ok(missing(&args.on.table, &key)),
     }
     Ok(Status::Good)
 }

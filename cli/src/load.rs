@@ -1,30 +1,31 @@
 //! `bifold load`: TSV, JSON or a dump into tables, in one transaction.
 #![forbid(unsafe_code)]
 
-use crate::args::Load;
+use crate::args::{Load, table_name};
 use crate::context::Context;
 use crate::error::{Error, Result, Status};
-use crate::escape::shown;
-use crate::input::Entry;
+use crate::input::{Input, Reading};
 use crate::output::{Output, many};
 use crate::progress::{Progress, Summary};
-use crate::reading::{How, Input, Next, Reading};
 use crate::sort::Sorter;
 use crate::target::Target;
 use bifold::{Db, PageSource, WriteTxn};
+use bifold_text::escape::shown;
+use bifold_text::tsv::Columns;
+use bifold_text::{Entry, How, Next, Tables};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 
 pub(crate) fn run<S: PageSource>(args: &Load, context: &Context<S>, out: &mut Output) -> Result<Status> {
     let (table, file) = names(args)?;
+    let table = table.as_deref();
     // First of all, so that a wrong name makes no database.
     let input = Input::open(file)?;
     let mut progress = Progress::new(input.len);
-    let how = How { format: args.format, key: args.key, value: args.value, tables: args.all };
-    let reading = Reading::new(input, args.delta, how)?;
+    let reading = Reading::new(input, how(args))?;
     let builder = context.builder().delta_size(args.delta);
     let db: Db<S> = builder.open(&args.db).map_err(|error| Error::Create(args.db.clone(), error))?;
     let held = load(args, table, &db, reading, &mut progress)?;
@@ -34,12 +35,27 @@ pub(crate) fn run<S: PageSource>(args: &Load, context: &Context<S>, out: &mut Ou
     report(table, &held, progress.finish(), context.json, out)
 }
 
+/// How the input is to be understood.
+fn how(args: &Load) -> How {
+    let chosen = args.key.is_some() || args.value.is_some();
+    let columns = Columns { key: args.key.map_or(1, |n| n as usize), value: args.value.map(|n| n as usize) };
+    How {
+        format: args.format.map(Into::into),
+        columns: chosen.then_some(columns),
+        tables: if args.all { Tables::Named } else { Tables::One },
+        line_max: args.delta,
+    }
+}
+
 /// The table, unless the input names the tables, and the input's file.
-fn names(args: &Load) -> Result<(Option<&str>, Option<&Path>)> {
+fn names(args: &Load) -> Result<(Option<String>, Option<&Path>)> {
     if !args.all {
-        let table = args.table.as_deref().map(OsStr::to_str);
-        let not_text = || Error::Usage("TABLE is not UTF-8, which a table's name must be".into());
-        return Ok((table.map(|table| table.ok_or_else(not_text)).transpose()?, args.file.as_deref()));
+        let name = |table: &OsString| {
+            let text = table.to_str().ok_or("it is not UTF-8, which a table's name must be")?;
+            table_name(text)
+        };
+        let table = args.table.as_ref().map(name).transpose();
+        return Ok((table.map_err(|what| Error::Usage(format!("TABLE: {what}")))?, args.file.as_deref()));
     }
     if args.file.is_some() {
         let what = "with --all, the input names the tables: bifold load --all DB [FILE]";

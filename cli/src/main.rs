@@ -3,24 +3,19 @@
 
 mod args;
 mod backup;
-mod base64;
 mod check;
 mod compact;
 mod context;
 mod del;
 mod dump;
-mod dump_text;
 mod error;
-mod escape;
 mod get;
 mod input;
-mod json_lines;
 mod load;
 mod output;
 mod progress;
 mod put;
 mod range;
-mod reading;
 mod run;
 mod scan;
 mod shell;

@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use crate::error::Result;
-use crate::escape::{Tab, escape};
+use bifold_text::escape::{Tab, escape};
+use bifold_text::tsv;
 use indicatif::HumanCount;
 use serde_json::Value as Json;
 use std::io::{self, BufWriter, StdoutLock, Write};
@@ -22,10 +23,8 @@ impl Output {
     /// Prints an entry as a line of TSV.
     pub(crate) fn entry(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.line.clear();
-        escape(key, Tab::Escaped, &mut self.line);
-        self.line.push(b'\t');
-        escape(value, Tab::Plain, &mut self.line);
-        self.end_line()
+        tsv::write_entry(key, value, &mut self.line);
+        Ok(self.stream.write_all(&self.line)?)
     }
 
     /// Prints a key on a line of its own.

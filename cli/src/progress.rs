@@ -1,6 +1,7 @@
 //! How far a load has come: a bar on a terminal, and a summary at the end in any case.
 #![forbid(unsafe_code)]
 
+use crate::output::entries;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -109,7 +110,7 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (entries, rate) = (HumanCount(self.entries), HumanCount(self.rate() as u64));
-        write!(f, "{entries} entries in {:.2} s, {rate} entries/s", self.time.as_secs_f64())
+        let (entries, rate) = (entries(self.entries), HumanCount(self.rate() as u64));
+        write!(f, "{entries} in {:.2} s, {rate} entries/s", self.time.as_secs_f64())
     }
 }

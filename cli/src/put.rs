@@ -4,12 +4,13 @@
 use crate::args::{self, Put};
 use crate::context::Context;
 use crate::error::{Error, Result, Status};
-use crate::escape::shown;
+use crate::input::standard_input;
 use crate::output::Output;
 use bifold::PageSource;
+use bifold_text::escape::shown;
 use serde_json::json;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 
 /// One byte more than a value can have: enough for the database to refuse it.
@@ -21,16 +22,16 @@ pub(crate) fn run<S: PageSource>(args: &Put, context: &Context<S>, out: &mut Out
     let value = match (&args.value, &args.file) {
         (_, Some(path)) => from_file(path)?,
         (Some(text), None) if text != "-" => args::key("VALUE", text)?,
-        (_, None) => from(io::stdin().lock(), "standard input".into())?,
+        (_, None) => from(standard_input(), "standard input".into())?,
     };
-    let replaced = context.change(&args.db, true, |txn| {
-        let table = txn.table(&args.table)?;
+    let replaced = context.change(&args.on.db, true, |txn| {
+        let table = txn.table(&args.on.table)?;
         let replaced = context.json && table.contains_key(&key)?;
         table.insert(&key, &value)?;
         Ok(replaced)
     })?;
     if context.json {
-        out.json(&json!({ "table": args.table, "value_bytes": value.len(), "replaced": replaced }))?;
+        out.json(&json!({ "table": args.on.table, "value_bytes": value.len(), "replaced": replaced }))?;
     }
     Ok(Status::Good)
 }

@@ -1,7 +1,7 @@
 //! The range of keys that `--from`, `--to` and `--prefix` leave, together.
 #![forbid(unsafe_code)]
 
-use crate::args;
+use crate::args::{self, KeyRange};
 use crate::error::Result;
 use std::ffi::OsString;
 use std::ops::Bound;
@@ -13,17 +13,13 @@ pub(crate) type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 ///
 /// # Errors
 /// [`Error::Usage`](crate::error::Error::Usage) if one of them holds a wrong escape.
-pub(crate) fn bounds(
-    from: Option<&OsString>,
-    to: Option<&OsString>,
-    prefix: Option<&OsString>,
-) -> Result<Bounds> {
-    let key = |name, text: Option<&OsString>| text.map(|text| args::key(name, text)).transpose();
-    let prefix = key("--prefix", prefix)?;
+pub(crate) fn bounds(range: &KeyRange) -> Result<Bounds> {
+    let key = |name, text: &Option<OsString>| text.as_ref().map(|text| args::key(name, text)).transpose();
+    let prefix = key("--prefix", &range.prefix)?;
     let end = prefix.as_deref().and_then(prefix_end);
     // `None` is below everything as a start, so the greater start wins; as an end it is above everything.
-    let from = key("--from", from)?.max(prefix);
-    let to = match (key("--to", to)?, end) {
+    let from = key("--from", &range.from)?.max(prefix);
+    let to = match (key("--to", &range.to)?, end) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     };
@@ -44,7 +40,7 @@ mod tests {
 
     fn scan(from: Option<&str>, to: Option<&str>, prefix: Option<&str>) -> Bounds {
         let [from, to, prefix] = [from, to, prefix].map(|text| text.map(OsString::from));
-        bounds(from.as_ref(), to.as_ref(), prefix.as_ref()).unwrap()
+        bounds(&KeyRange { from, to, prefix }).unwrap()
     }
 
     #[test]

@@ -4,17 +4,17 @@
 use crate::args::Scan;
 use crate::context::Context;
 use crate::error::{Result, Status};
-use crate::json_lines::{bytes_json, entry_json};
 use crate::output::Output;
 use crate::range;
 use bifold::PageSource;
+use bifold_text::json::{bytes_json, entry_json};
 use serde_json::json;
 
 pub(crate) fn run<S: PageSource>(args: &Scan, context: &Context<S>, out: &mut Output) -> Result<Status> {
-    let bounds = range::bounds(args.from.as_ref(), args.to.as_ref(), args.prefix.as_ref())?;
-    let db = context.open(&args.db)?;
+    let bounds = range::bounds(&args.range)?;
+    let db = context.open(&args.on.db)?;
     let txn = db.read()?;
-    let entries = txn.table(&args.table)?.range::<Vec<u8>>(bounds);
+    let entries = txn.table(&args.on.table)?.range::<Vec<u8>>(bounds);
     if args.keys_only {
         return each(args, entries.keys(), |key| {
             if context.json { out.json(&json!({ "key": bytes_json(&key) })) } else { out.key(&key) }

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Result};
-use crate::input::Entry;
+use bifold_text::Entry;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::fs::File;

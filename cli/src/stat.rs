@@ -4,9 +4,9 @@
 use crate::args::Stat;
 use crate::context::Context;
 use crate::error::{Result, Status};
-use crate::escape::shown;
 use crate::output::{Output, many};
 use bifold::{PageSource, Shape, SourceStats, Stats, TableShape};
+use bifold_text::escape::shown;
 use indicatif::{BinaryBytes, HumanCount};
 use serde_json::{Value as Json, json};
 use std::fmt::Write as _;

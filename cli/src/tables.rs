@@ -32,14 +32,14 @@ pub(crate) fn rename<S: PageSource>(args: &Rename, context: &Context<S>, out: &m
 }
 
 pub(crate) fn remove<S: PageSource>(args: &Drop, context: &Context<S>, out: &mut Output) -> Result<Status> {
-    let entries = context.change(&args.db, false, |txn| {
-        let missing = || Error::Database(bifold::Error::NoSuchTable(Arc::from(&*args.table)));
-        let entries = txn.find_table(&args.table)?.ok_or_else(missing)?.len()?;
-        txn.drop_table(&args.table)?;
+    let entries = context.change(&args.on.db, false, |txn| {
+        let missing = || Error::Database(bifold::Error::NoSuchTable(Arc::from(&*args.on.table)));
+        let entries = txn.find_table(&args.on.table)?.ok_or_else(missing)?.len()?;
+        txn.drop_table(&args.on.table)?;
         Ok(entries)
     })?;
     if context.json {
-        out.json(&json!({ "dropped": args.table, "entries": entries }))?;
+        out.json(&json!({ "dropped": args.on.table, "entries": entries }))?;
     }
     Ok(Status::Good)
 }

@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use crate::error::Result;
-use crate::input::Entry;
 use bifold::{BulkLoad, PageSource, TableMut};
+use bifold_text::Entry;
 
 /// Where entries go: as one load of sorted entries, as long as they come in order; one by one from then on.
 pub(crate) struct Target<'t, S: PageSource> {

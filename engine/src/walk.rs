@@ -104,6 +104,16 @@ impl<'w, 't, S: PageSource> Walk<'w, 't, S> {
         }
     }
 
+    /// Says that the leaf that `word` names will be walked over soon.
+    #[inline]
+    pub(crate) fn soon(&mut self, word: Word) {
+        match word.target() {
+            Target::File(page) => self.visit.soon(page),
+            Target::Delta(id) => self.slab.prefetch_held(id),
+            Target::Null | Target::Bad => {}
+        }
+    }
+
     fn delta_node(&mut self, id: u32) -> Result<Node<'_>> {
         if let Some(image) = self.own.and_then(|own| own.get(id)) {
             return Ok(Node::delta(image.bytes(), image.words()));

@@ -10,7 +10,7 @@ use crate::map::Map;
 use crate::options::Options;
 use bifold_page_source::{
     CHUNK_SIZE, ChunkCheck, Error, File, PageFile, PageId, PageRef, PageSource, PageWrite, Result,
-    SourceConfig, SourceStats, Verified, Visit, prefetch_held, prefetch_viewed,
+    SourceConfig, SourceStats, Verified, Visit, prefetch_ends, prefetch_held, prefetch_viewed,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -59,6 +59,14 @@ impl<'s> Visit for MmapVisit<'s> {
     #[inline]
     fn view(&mut self, page: PageRef) -> Result<&[u8]> {
         self.source.page(page, prefetch_viewed)
+    }
+
+    #[inline]
+    fn soon(&mut self, page: PageRef) {
+        let size = self.source.file.page_size();
+        if let Some(bytes) = self.source.map.slice(page.page().offset(size), size.bytes()) {
+            prefetch_ends(bytes);
+        }
     }
 
     #[inline]

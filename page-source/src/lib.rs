@@ -34,7 +34,9 @@ pub use mem_fs::MemFs;
 pub use mem_source::{MemPin, MemSource, MemVisit};
 pub use os_fs::OsFs;
 pub use page_file::PageFile;
-pub use prefetch::{prefetch_held, prefetch_held_at, prefetch_line, prefetch_viewed, prefetch_viewed_at};
+pub use prefetch::{
+    prefetch_ends, prefetch_held, prefetch_held_at, prefetch_line, prefetch_viewed, prefetch_viewed_at,
+};
 pub use source::{CHUNK_SIZE, ChunkCheck, PageSource, PageWrite, SourceConfig, Visit};
 pub use stats::SourceStats;
 pub use verified::Verified;

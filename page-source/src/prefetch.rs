@@ -36,6 +36,15 @@ pub fn prefetch_held_at(page: *const u8, len: usize) {
     ask(page.wrapping_add(len.saturating_sub(LINE)));
 }
 
+/// Asks for the lines at both ends of a page that a walk over all its entries will come to: those by which it is
+/// searched, and those where its first entries lie if it was written as one.
+#[inline]
+pub fn prefetch_ends(page: &[u8]) {
+    let page_end = page.as_ptr().wrapping_add(page.len());
+    (0..LEAF).for_each(|line| ask(page.as_ptr().wrapping_add(line * LINE)));
+    (1..=LEAF).for_each(|line| ask(page_end.wrapping_sub(line * LINE)));
+}
+
 /// Asks for the line at `at`, which may lie outside the page: then it is of no use and does no harm.
 #[inline]
 pub fn prefetch_line(page: &[u8], at: usize) {

@@ -194,6 +194,10 @@ pub trait Visit {
     /// I/O errors; `Corrupt`, naming the page, if it lies beyond the file, or is not what `page` refers to.
     fn view(&mut self, page: PageRef) -> Result<&[u8]>;
 
+    /// Brings what a walk over a page's entries needs first nearer to the processor, if the page is in memory: a hint
+    /// that neither reads from the disk nor waits. The page is one that may be viewed.
+    fn soon(&mut self, _page: PageRef) {}
+
     /// Keeps a page for as long as the source lives. What is held never stops eviction of anything else: when too
     /// much is held, the pin owns a copy.
     ///

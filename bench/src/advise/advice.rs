@@ -2,12 +2,18 @@
 #![forbid(unsafe_code)]
 
 use super::facts::Facts;
-use super::measure::{Bound, Measured, Plan, SIDES};
+use super::measure::{Bound, Measured, Plan, Run, SIDES, setup};
 use super::pattern::Pattern;
-use crate::crossover::{Figures, Measure, Place, Repeat, Standing};
+use super::words::{better, spoken};
+use crate::cell::{Died, Latency};
+use crate::crossover::{Measure, Place, Repeat, Standing};
 use crate::report::median;
+use crate::workload::Work;
+use crate::{Durability, Setup};
 use std::fmt::Write;
 
+/// The engine's own bound on changes held back, in bytes.
+const DELTA: u64 = 256 << 20;
 /// A cache that is so much slower than a larger one is too small.
 const NEARLY: f64 = 0.95;
 
@@ -42,39 +48,44 @@ pub(super) struct Choice {
 /// Pairs of runs of two configurations in the same rounds.
 fn pairs(measured: &Measured, first: usize, second: usize) -> Vec<Repeat> {
     let (Some(first), Some(second)) = (measured.get(first), measured.get(second)) else { return Vec::new() };
-    let pair = |(a, b): (&Result<Figures, _>, &Result<Figures, _>)| Repeat {
-        place: Place { size: 0, threads: 0 },
-        sides: [a.clone(), b.clone()],
-    };
+    let figures = |run: &Result<Run, Died>| run.clone().map(|run| run.figures);
+    let pair = |(a, b)| Repeat { place: Place { size: 0, threads: 0 }, sides: [figures(a), figures(b)] };
     first.iter().zip(second).map(pair).collect()
 }
 
 impl Basis<'_> {
     /// The runs of a side under a bound, the largest cache first.
-    fn configs(&self, side: usize, bound: Bound) -> Vec<usize> {
+    pub(super) fn configs(&self, side: usize, bound: Bound, reads_only: bool) -> Vec<usize> {
         let configs = self.plan.configs.iter().enumerate();
-        let mut found: Vec<(usize, u64)> =
-            configs.filter(|(_, c)| c.side == side && c.bound == bound).map(|(i, c)| (i, c.cache)).collect();
+        let mut found: Vec<(usize, u64)> = configs
+            .filter(|(_, c)| c.side == side && c.bound == bound && c.reads_only == reads_only)
+            .map(|(index, config)| (index, config.cache))
+            .collect();
         found.sort_unstable_by_key(|(_, cache)| std::cmp::Reverse(*cache));
         found.into_iter().map(|(index, _)| index).collect()
     }
 
-    fn rate(&self, config: usize) -> Option<f64> {
-        let runs = self.measured.get(config)?;
-        let mut rates: Vec<f64> = runs.iter().flatten().map(|figures| figures.rate).collect();
-        rates.sort_unstable_by(f64::total_cmp);
-        median(&rates)
+    pub(super) fn rate(&self, config: usize) -> Option<f64> {
+        self.median(config, |run| run.figures.rate)
     }
 
-    fn standing(&self, bound: Bound, measure: Measure) -> Option<Standing> {
-        let (mmap, pool) = (self.configs(0, bound), self.configs(1, bound));
+    /// The median of what runs of a configuration came to, as far as it is known.
+    fn median(&self, config: usize, of: impl Fn(&Run) -> f64) -> Option<f64> {
+        let runs = self.measured.get(config)?;
+        let mut values: Vec<f64> = runs.iter().flatten().map(of).filter(|value| value.is_finite()).collect();
+        values.sort_unstable_by(f64::total_cmp);
+        median(&values)
+    }
+
+    pub(super) fn standing(&self, bound: Bound, reads_only: bool, measure: Measure) -> Option<Standing> {
+        let (mmap, pool) = (self.configs(0, bound, reads_only), self.configs(1, bound, reads_only));
         let pairs = pairs(self.measured, *mmap.first()?, *pool.first()?);
         (!pairs.is_empty()).then(|| Standing::of(&pairs, measure))
     }
 
     /// The smallest cache that is nearly as fast as the largest.
     fn cache(&self) -> u64 {
-        let pools = self.configs(1, Bound::Asked);
+        let pools = self.configs(1, Bound::Asked, false);
         let most = pools.first().and_then(|config| self.rate(*config)).unwrap_or(0.0);
         let enough = pools.iter().filter(|c| self.rate(**c).is_some_and(|rate| rate >= NEARLY * most));
         let cache = enough.filter_map(|config| self.plan.configs.get(*config)).map(|c| c.cache).min();
@@ -85,7 +96,7 @@ impl Basis<'_> {
     pub(super) fn choose(&self) -> Option<Choice> {
         let cache = self.cache();
         for measure in [Measure::Rate, Measure::Cpu] {
-            match self.standing(Bound::Asked, measure)? {
+            match self.standing(Bound::Asked, false, measure)? {
                 Standing::Wins { side, factor, .. } => {
                     return Some(Choice { side, cache, by: Some((measure, factor)), alone: false });
                 }
@@ -104,14 +115,8 @@ impl Basis<'_> {
         let cache = choice.cache.div_ceil(1 << 20);
         let with = if choice.side == 1 { format!(", with a cache of {cache} MiB") } else { String::new() };
         let _ = writeln!(text, "Build with {name}{with}.\n");
-        let (cargo, options) = if choice.side == 0 {
-            ("mmap", "bifold::Database::open(path)?".to_owned())
-        } else {
-            let options = format!(
-                "bifold::Database::builder().backend(bifold::pool::Options::new().cache_size({cache} << 20)).open(path)?"
-            );
-            ("buffer-pool", options)
-        };
+        let cargo = if choice.side == 0 { "mmap" } else { "buffer-pool" };
+        let options = self.opening(choice);
         let _ = writeln!(
             text,
             "  Cargo.toml   bifold = {{ version = \"{}\", default-features = false, features = [\"{cargo}\"] }}",
@@ -126,6 +131,35 @@ impl Basis<'_> {
         text
     }
 
+    /// How the database is opened as it was measured.
+    fn opening(&self, choice: &Choice) -> String {
+        let mut options = String::new();
+        if choice.side == 1 {
+            let cache = choice.cache.div_ceil(1 << 20);
+            let _ = write!(options, ".backend(bifold::pool::Options::new().cache_size({cache} << 20))");
+        }
+        if let Some(Setup { delta_bytes, durability, .. }) = self.written_with() {
+            if delta_bytes != DELTA {
+                let _ = write!(options, ".delta_size({} << 20)", delta_bytes >> 20);
+            }
+            if durability == Durability::Unsynced {
+                options.push_str(".durability(bifold::Durability::Buffered)");
+            }
+        }
+        if options.is_empty() {
+            return "bifold::Database::open(path)?".into();
+        }
+        format!("bifold::Database::builder(){options}.open(path)?")
+    }
+
+    /// How stores were opened, if there were writes.
+    pub(super) fn written_with(&self) -> Option<Setup> {
+        let Work::Run(roles) = &self.pattern.workload.work else { return None };
+        let role = roles.iter().find(|role| role.writes())?;
+        let config = self.plan.configs.first()?;
+        Some(Setup { durability: role.durability, ..setup(self.facts, config) })
+    }
+
     fn reason(&self, choice: &Choice) -> String {
         let (name, other) = (spoken(choice.side), spoken(1 - choice.side));
         let mut why = match choice.by {
@@ -136,10 +170,16 @@ impl Basis<'_> {
             None if choice.alone => format!("{other} came to no result"),
             None => format!("the runs bear out no difference, and {name} has nothing to be set"),
         };
-        if let Some(Standing::Wins { side, factor, .. }) = self.standing(Bound::Asked, Measure::P99)
+        if let Some(Standing::Wins { side, factor, .. }) = self.standing(Bound::Asked, false, Measure::P99)
             && side != choice.side
         {
             let _ = write!(why, "; but its p99 is {factor:.2} times as long");
+        }
+        if let Some(effect) = self.effect_of_writes() {
+            let _ = write!(why, ". {effect}");
+        }
+        if self.measured.iter().all(|runs| runs.len() < 2) {
+            why.push_str(". All this rests on one run of each (a longer --budget repeats them)");
         }
         why
     }
@@ -173,13 +213,7 @@ impl Basis<'_> {
             "The pattern: {} ({}), {} thread(s).",
             self.pattern.workload.about, self.pattern.origin, self.threads
         );
-        let _ = writeln!(
-            text,
-            "Memory: {:.0} MiB, {}; the table is {:.2} times that.",
-            mib(self.memory),
-            self.memory_origin,
-            facts.table_bytes as f64 / self.memory as f64
-        );
+        let _ = writeln!(text, "{}", self.words_of_memory());
         if let Some(why) = self.unbounded {
             let _ = writeln!(
                 text,
@@ -189,134 +223,82 @@ impl Basis<'_> {
         let repeats = self.measured.iter().map(Vec::len).max().unwrap_or(0);
         let _ = writeln!(
             text,
-            "Measured on the file itself, every value checked; medians of {repeats} runs of {:.1} s:",
+            "{}, every value checked; medians of {repeats} runs of {:.1} s:",
+            if self.pattern.workload.writes() {
+                "Measured on a copy, which one run after the other changed, of either side; your file was only read"
+            } else {
+                "Measured on the file itself, which was only read"
+            },
             self.plan.seconds
         );
-        let _ = writeln!(
+        self.write_table(text);
+    }
+
+    fn write_table(&self, text: &mut String) {
+        let writes = self.pattern.workload.writes();
+        let _ = write!(
             text,
-            "  {:<6} {:>11} {:>11} {:>12} {:>10} {:>10} {:>10} {:>10}",
-            "side", "memory", "cache", "ops/s", "p50 us", "p99 us", "cpu/op us", "disk B/op"
+            "  {:<6} {:>11} {:>11} {:>11} {:>10} {:>10} {:>10} {:>10}",
+            "side", "memory", "cache", "ops/s", "p50 us", "p99 us", "cpu/op us", "rd B/op"
         );
+        if writes {
+            let _ = write!(text, " {:>10} {:>10} {:>10}", "wr B/op", "commit p50", "commit p99");
+        }
+        text.push('\n');
         for (index, config) in self.plan.configs.iter().enumerate() {
-            let memory = config.memory.map_or_else(|| "-".into(), |m| format!("{:.0} MiB", mib(m)));
-            let cache = if config.side == 1 { format!("{:.0} MiB", mib(config.cache)) } else { "-".into() };
+            let mib = |bytes: u64| format!("{:.0} MiB", bytes as f64 / 1_048_576.0);
+            let memory = config.memory.map_or_else(|| "-".into(), mib);
+            let cache = if config.side == 1 { mib(config.cache) } else { "-".into() };
             let name = SIDES[config.side].trim_start_matches("bifold-");
             let _ = write!(text, "  {name:<6} {memory:>11} {cache:>11}");
-            self.write_figures(text, index);
+            self.write_figures(text, index, writes);
+            text.push_str(if config.reads_only { "   reads alone\n" } else { "\n" });
+        }
+        if writes {
+            text.push_str(
+                "  (us of the operation done most often; those of commits are for all of a commit's entries)\n",
+            );
         }
     }
 
-    fn write_figures(&self, text: &mut String, index: usize) {
-        let runs = self.measured.get(index).map(Vec::as_slice).unwrap_or_default();
-        let of = |of: fn(&Figures) -> f64| {
-            let mut values: Vec<f64> = runs.iter().flatten().map(of).filter(|v| v.is_finite()).collect();
-            values.sort_unstable_by(f64::total_cmp);
-            median(&values)
+    fn write_figures(&self, text: &mut String, index: usize, writes: bool) {
+        let show = |of: &dyn Fn(&Run) -> f64| {
+            self.median(index, of).map_or_else(|| "-".into(), |value| format!("{value:.2}"))
         };
-        let Some(rate) = of(|f| f.rate) else {
-            let died = runs.iter().find_map(|run| run.as_ref().err());
-            let _ = writeln!(text, "  {}", died.map_or_else(|| "not run".into(), ToString::to_string));
+        let Some(rate) = self.rate(index) else {
+            let died =
+                self.measured.get(index).and_then(|runs| runs.iter().find_map(|run| run.as_ref().err()));
+            let _ = write!(text, "  {}", died.map_or_else(|| "not run".into(), ToString::to_string));
             return;
         };
-        let show = |value: Option<f64>| value.map_or_else(|| "-".into(), |value| format!("{value:.2}"));
-        let read = of(|f| f.read_bytes.unwrap_or(f64::NAN));
-        let _ = writeln!(
+        let bytes = |of: &dyn Fn(&Run) -> Option<f64>| {
+            let bytes = self.median(index, |run| of(run).unwrap_or(f64::NAN));
+            bytes.map_or_else(|| "-".into(), |bytes| format!("{bytes:.0}"))
+        };
+        let _ = write!(
             text,
-            " {rate:>12.0} {:>10} {:>10} {:>10} {:>10}",
-            show(of(|f| f.p50_ns / 1e3)),
-            show(of(|f| f.p99_ns / 1e3)),
-            show(of(|f| f.cpu_ns / 1e3)),
-            read.map_or_else(|| "-".into(), |bytes| format!("{bytes:.0}"))
+            " {rate:>11.0} {:>10} {:>10} {:>10} {:>10}",
+            show(&|run| run.figures.p50_ns / 1e3),
+            show(&|run| run.figures.p99_ns / 1e3),
+            show(&|run| run.figures.cpu_ns / 1e3),
+            bytes(&|run| run.figures.read_bytes),
         );
-    }
-
-    fn changes(&self, choice: &Choice) -> Vec<String> {
-        let mut changes = Vec::new();
-        let (table, memory) = (self.facts.table_bytes, self.memory);
-        let name = spoken(choice.side);
-        let per_entry = table as f64 / self.facts.entries as f64;
-        let entries = memory as f64 / per_entry.max(1.0);
-        let tight = self.standing(Bound::Tight, Measure::Rate);
-        let fits = table <= memory;
-        if fits {
-            let beyond = format!(
-                "growth: the table passes {} MiB of memory at about {} entries",
-                memory >> 20,
-                round(entries)
-            );
-            changes.push(match tight {
-                Some(Standing::Wins { side, factor, .. }) if side == choice.side => {
-                    format!("{beyond}; but with a quarter of the table in memory {name} wins too, {factor:.2} times as fast")
-                }
-                Some(Standing::Wins { side, factor, .. }) => format!(
-                    "{beyond}; with a quarter of it in memory {} is {factor:.2} times as fast",
-                    spoken(side)
-                ),
-                Some(Standing::Alone { side }) => {
-                    format!("{beyond}; with a quarter of it in memory only {} came to a result", spoken(side))
-                }
-                Some(Standing::Even { .. }) => {
-                    format!("{beyond}; with a quarter of it in memory the runs bear out no difference")
-                }
-                _ => format!("{beyond}; what is best then was not measured (--memory asks)"),
-            });
-        } else {
-            changes.push(format!(
-                "more memory: from {} MiB on, all of the table fits (--memory asks what is best then)",
-                (table / 8 * 9) >> 20
-            ));
+        if writes {
+            let commit = |of: fn(&Latency) -> u64| {
+                show(&|run| run.commits.as_ref().map_or(f64::NAN, |commits| of(commits) as f64 / 1e3))
+            };
+            let written = bytes(&|run| run.written_bytes);
+            let _ = write!(text, " {written:>10} {:>10} {:>10}", commit(|l| l.p50), commit(|l| l.p99));
         }
-        if choice.side == 1 {
-            let sizes: Vec<(u64, f64)> = self
-                .configs(1, Bound::Asked)
-                .into_iter()
-                .filter_map(|config| Some((self.plan.configs.get(config)?.cache, self.rate(config)?)))
-                .collect();
-            if let [(large, fast), (small, slow), ..] = sizes.as_slice() {
-                changes.push(format!(
-                    "the cache: {} MiB of it give {:.2} times the rate of {} MiB",
-                    large >> 20,
-                    fast / slow.max(1e-9),
-                    small >> 20
-                ));
-            }
-        }
-        changes.push("another pattern (--assume, --trace), or another number of threads (--threads)".into());
-        changes.push(
-            "writing: only reads were measured; `bifold-bench compare --from` measures commits too".into(),
-        );
-        changes
-    }
-}
-
-/// A side as one speaks of it.
-fn spoken(side: usize) -> &'static str {
-    if side == 0 { "mmap" } else { "the pool" }
-}
-
-fn better(measure: Measure) -> &'static str {
-    match measure {
-        Measure::Rate => "times as fast",
-        Measure::P99 => "times as quick in p99",
-        Measure::Cpu => "times as cheap in processor time",
-    }
-}
-
-/// A number to two digits, in words that are read at a glance.
-fn round(value: f64) -> String {
-    match value {
-        v if v >= 1e9 => format!("{:.1} billion", v / 1e9),
-        v if v >= 1e6 => format!("{:.1} million", v / 1e6),
-        v => format!("{v:.0}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::measure::{plan, tests::facts};
-    use super::super::pattern::Assume;
+    use super::super::pattern::{Assume, Writes};
     use super::*;
-    use crate::cell::Died;
+    use crate::crossover::Figures;
 
     fn figures(rate: f64, cpu_ns: f64) -> Figures {
         Figures {
@@ -334,10 +316,22 @@ mod tests {
     /// The choice and the text for such rates of mmap and pool, of the pool with half the cache, and of both with a
     /// quarter of the table in memory.
     fn advice(rates: [f64; 5], cpus: [f64; 2], memory: u64) -> (Choice, String) {
-        let (facts, pattern) = (facts(), Pattern::assumed(Assume::Zipfian));
-        let plan = plan(&facts, memory, true, 60.0).unwrap();
+        advice_on(0.0, &rates, cpus, memory)
+    }
+
+    /// The same if such a share are writes: the rates of the reads alone are the third and the fourth then.
+    fn advice_on(writes: f64, rates: &[f64], cpus: [f64; 2], memory: u64) -> (Choice, String) {
+        let facts = facts();
+        let writes = Writes { share: writes, per_commit: 10, synced: true };
+        let pattern = Pattern::assumed(Assume::Zipfian, &writes);
+        let plan = plan(&facts, &pattern, memory, true, 120.0).unwrap();
         let runs = rates.iter().enumerate().map(|(index, rate)| {
-            let run = if *rate > 0.0 { Ok(figures(*rate, cpus[index % 2])) } else { Err(Died::ForMemory) };
+            let run = |rate| Run {
+                figures: figures(rate, cpus[index % 2]),
+                commits: (writes.share > 0.0).then(Latency::default),
+                written_bytes: Some(100.0),
+            };
+            let run = if *rate > 0.0 { Ok(run(*rate)) } else { Err(Died::ForMemory) };
             vec![run; 3]
         });
         let measured: Measured = runs.take(plan.configs.len()).collect();
@@ -392,5 +386,31 @@ mod tests {
         let (choice, text) = advice([0.0, 1e6, 1e6, 0.0, 1e4], [1.0, 1.0], 4 << 30);
         assert_eq!((choice.side, choice.alone), (1, true));
         assert!(text.contains("mmap came to no result") && text.contains("killed: out of memory"), "{text}");
+    }
+
+    #[test]
+    fn what_writes_do_to_the_choice_is_said() {
+        for (rates, wanted) in [
+            ([2e5, 1e5, 3e6, 1e6], "By its reads alone mmap is 3.00 times as fast: the writes narrow that"),
+            ([4e5, 1e5, 3e6, 1e6], "By its reads alone mmap is 3.00 times as fast: the writes widen that"),
+            ([1e5, 2e5, 3e6, 1e6], "The writes turn it: by its reads alone mmap is 3.00 times as fast"),
+            (
+                [1e5, 1e5, 3e6, 1e6],
+                "By its reads alone mmap is 3.00 times as fast; the writes take that away",
+            ),
+            (
+                [2e5, 1e5, 1e6, 1e6],
+                "It is the writes that decide: by its reads alone the runs bear out no difference",
+            ),
+            ([1e5, 1e5, 1e6, 1e6], "By its reads alone the runs bear out no difference either"),
+        ] {
+            let rates = [&rates[..], &[1e5, 1e3, 1e3]].concat();
+            let (_, text) = advice_on(0.1, &rates, [1.0, 1.0], 1 << 30);
+            assert!(text.contains(wanted), "{wanted}: {text}");
+            assert!(text.contains("Measured on a copy") && text.contains("commit p99"), "{text}");
+            assert_eq!(text.matches("reads alone\n").count(), 2, "{text}");
+            // As it was measured: an eighth of the memory.
+            assert!(text.contains(".delta_size(128 << 20)"), "{text}");
+        }
     }
 }

@@ -1,15 +1,19 @@
-//! Measuring both sides on the user's own file, which they read in place, under a few bounds of memory.
+//! Measuring both sides under a few bounds of memory: on the user's own file, which they read in place; or, if the pattern
+//! writes, on one copy of it, on which they take turns, so that what a run changes is met by both.
 #![forbid(unsafe_code)]
 
 use super::facts::Facts;
 use super::options::Options;
 use super::pattern::Pattern;
+use super::scratch::Scratch;
 use crate::Result;
-use crate::cell::{self, Child, Died, Interrupt, Source, Spec, Start};
-use crate::compare::{Memory, setup_for};
+use crate::Setup;
+use crate::cell::{self, Child, Died, Interrupt, Latency, Outcome, Source, Spec, Start};
+use crate::compare::{Memory, durability, setup_for};
 use crate::crossover::Figures;
 use crate::drive::{Pace, Until};
 use crate::memory::{Group, drop_files};
+use crate::workload::Op;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};
 
@@ -21,8 +25,9 @@ const REPEATS: usize = 3;
 const LONGEST: f64 = 3.0;
 const SHORTEST: f64 = 0.25;
 const WARMUP: f64 = 0.3;
-/// Seconds to start a child and to open and close the file.
+/// Seconds to start a child and to open and close the file; and to write what a run has left in memory.
 const START: f64 = 0.4;
+const FINISH: f64 = 1.0;
 /// The least memory that is tried, besides what the harness needs.
 const LEAST: u64 = 16 << 20;
 /// The least cache.
@@ -47,6 +52,8 @@ pub(super) struct Config {
     pub(super) memory: Option<u64>,
     /// Bytes of the pool's cache.
     pub(super) cache: u64,
+    /// Only the pattern's reads are done, of a pattern that writes too.
+    pub(super) reads_only: bool,
 }
 
 /// What is measured, how often, and for how long.
@@ -62,32 +69,49 @@ pub(super) fn cache_for(memory: u64, table: u64) -> u64 {
     (memory / 8 * 5).min(table / 8 * 9 + (4 << 20)).max(LEAST_CACHE)
 }
 
-/// What is to be measured for a table within `memory` bytes; `bounded`: whether memory can be bounded at all.
+/// What is to be measured of `pattern` for a table within `memory` bytes; `bounded`: whether memory can be bounded at all.
 ///
 /// # Errors
 /// If the budget does not even do for one short run of each side.
-pub(super) fn plan(facts: &Facts, memory: u64, bounded: bool, budget: f64) -> Result<Plan, String> {
+pub(super) fn plan(
+    facts: &Facts,
+    pattern: &Pattern,
+    memory: u64,
+    bounded: bool,
+    budget: f64,
+) -> Result<Plan, String> {
     let table = facts.table_bytes;
     let cache = cache_for(memory, table);
-    let asked = |side, cache| Config { side, bound: Bound::Asked, memory: bounded.then_some(memory), cache };
-    let mut configs = vec![asked(0, cache), asked(1, cache)];
-    let mut more = vec![asked(1, (cache / 2).max(LEAST_CACHE))];
+    let asked = |side, cache, reads_only| Config {
+        side,
+        bound: Bound::Asked,
+        memory: bounded.then_some(memory),
+        cache,
+        reads_only,
+    };
+    // What matters most first: fewer of them are measured if there is no time.
+    let mut configs = vec![asked(0, cache, false), asked(1, cache, false)];
+    if pattern.reads.is_some() {
+        configs.extend([asked(0, cache, true), asked(1, cache, true)]);
+    }
+    let few = configs.len();
+    configs.push(asked(1, (cache / 2).max(LEAST_CACHE), false));
     let tight = (table / 4).max(LEAST);
     if bounded && tight < memory / 2 && tight < table {
-        let cache = cache_for(tight, table);
-        more.extend([0, 1].map(|side| Config { side, bound: Bound::Tight, memory: Some(tight), cache }));
+        let (memory, cache) = (Some(tight), cache_for(tight, table));
+        let tight = |side| Config { side, bound: Bound::Tight, memory, cache, reads_only: false };
+        configs.extend([tight(0), tight(1)]);
     }
+    let all = configs.len();
     // The sample is read, then all is read once to fill the memory, and so it is after each start.
-    let fixed = START + 2.0 * facts.read_seconds;
+    let finish = if pattern.workload.writes() { FINISH } else { 0.0 };
+    let fixed = START + finish + 2.0 * facts.read_seconds;
     let seconds =
         |configs: usize, repeats: usize| (budget / (configs * repeats) as f64 - fixed) / (1.0 + WARMUP);
-    for (all, repeats) in [(true, REPEATS), (true, 2), (false, 2), (true, 1), (false, 1)] {
-        let count = configs.len() + if all { more.len() } else { 0 };
+    for (count, repeats) in [(all, REPEATS), (all, 2), (few, 2), (all, 1), (few, 1), (2, 1)] {
         let seconds = seconds(count, repeats).min(LONGEST);
         if seconds >= SHORTEST {
-            if all {
-                configs.append(&mut more);
-            }
+            configs.truncate(count);
             return Ok(Plan { configs, repeats, seconds });
         }
     }
@@ -98,99 +122,129 @@ pub(super) fn plan(facts: &Facts, memory: u64, bounded: bool, budget: f64) -> Re
     ))
 }
 
-/// Figures of each configuration, by repeat.
-pub(super) type Measured = Vec<Vec<Result<Figures, Died>>>;
+/// What came of a run.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Run {
+    pub(super) figures: Figures,
+    /// How long commits took, if there were any.
+    pub(super) commits: Option<Latency>,
+    /// Bytes for an operation that went to the disk, for whatever process; `None` where they cannot be counted.
+    pub(super) written_bytes: Option<f64>,
+}
 
-/// Runs `plan`, in rounds in which another configuration goes first. What is cut short keeps its rounds.
-///
-/// # Errors
-/// If no child or no group can be made.
-pub(super) fn run(
-    facts: &Facts,
-    pattern: &Pattern,
-    options: &Options,
-    plan: &Plan,
-    interrupt: &Interrupt,
-) -> Result<Measured> {
-    let bar = ProgressBar::new((plan.configs.len() * plan.repeats) as u64);
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} runs, {eta} left: {wide_msg}")?);
-    let mut measured: Measured = vec![Vec::new(); plan.configs.len()];
-    let begun = Instant::now();
-    'rounds: for repeat in 0..plan.repeats {
-        if repeat > 0 && begun.elapsed().as_secs_f64() * (1.0 + 1.0 / repeat as f64) > options.budget * 1.2 {
-            break;
+impl Run {
+    fn of(outcome: &Outcome) -> Self {
+        let commits = outcome.ops.iter().find(|done| done.op == Op::Update && done.count > 0);
+        let operations = outcome.operations.max(1) as f64;
+        Self {
+            figures: Figures::of(outcome),
+            commits: commits.map(|done| done.latency.clone()),
+            written_bytes: outcome.disk.map(|disk| disk.written_bytes as f64 / operations),
         }
-        let mut round = Vec::new();
-        for turn in 0..plan.configs.len() {
-            let index = (repeat + turn) % plan.configs.len();
-            let Some(config) = plan.configs.get(index) else { continue };
-            bar.set_message(SIDES[config.side]);
-            let result = one(facts, pattern, options, plan, config, repeat as u64, interrupt)?;
-            if interrupt.came() {
-                break 'rounds;
+    }
+}
+
+/// The runs of each configuration, by repeat.
+pub(super) type Measured = Vec<Vec<Result<Run, Died>>>;
+
+/// What runs are made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bench<'b> {
+    pub(super) facts: &'b Facts,
+    pub(super) pattern: &'b Pattern,
+    pub(super) options: &'b Options,
+    pub(super) plan: &'b Plan,
+    /// The copy, if the pattern writes.
+    pub(super) scratch: Option<&'b Scratch>,
+    pub(super) interrupt: &'b Interrupt,
+}
+
+impl Bench<'_> {
+    /// Runs the plan, in rounds in which another configuration goes first. What is cut short keeps its rounds.
+    ///
+    /// # Errors
+    /// If no child or no group can be made.
+    pub(super) fn run(&self) -> Result<Measured> {
+        let plan = self.plan;
+        let bar = ProgressBar::new((plan.configs.len() * plan.repeats) as u64);
+        bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} runs, {eta} left: {wide_msg}")?);
+        let mut measured: Measured = vec![Vec::new(); plan.configs.len()];
+        let begun = Instant::now();
+        'rounds: for repeat in 0..plan.repeats {
+            let spent = begun.elapsed().as_secs_f64();
+            if repeat > 0 && spent * (1.0 + 1.0 / repeat as f64) > self.options.budget * 1.2 {
+                break;
             }
-            bar.inc(1);
-            round.push((index, result));
+            let mut round = Vec::new();
+            for turn in 0..plan.configs.len() {
+                let index = (repeat + turn) % plan.configs.len();
+                let Some(config) = plan.configs.get(index) else { continue };
+                bar.set_message(SIDES[config.side]);
+                let result = self.one(config, repeat as u64)?;
+                if self.interrupt.came() {
+                    break 'rounds;
+                }
+                bar.inc(1);
+                round.push((index, result));
+            }
+            for (index, result) in round {
+                measured[index].push(result);
+            }
         }
-        for (index, result) in round {
-            measured[index].push(result);
-        }
+        bar.finish_and_clear();
+        Ok(measured)
     }
-    bar.finish_and_clear();
-    Ok(measured)
+
+    fn one(&self, config: &Config, repeat: u64) -> Result<Result<Run, Died>> {
+        let Self { facts, pattern, options, plan, .. } = *self;
+        // What is in the page cache already would not count against the group.
+        if config.memory.is_some() {
+            drop_files(std::slice::from_ref(&facts.path));
+        }
+        let group = config.memory.map(|memory| Group::create(memory + facts.harness_bytes)).transpose();
+        let group = group.map_err(|refused| refused.to_string())?;
+        let workload = pattern.reads.as_ref().filter(|_| config.reads_only).unwrap_or(&pattern.workload);
+        let spec = Spec {
+            side: SIDES[config.side].into(),
+            dir: self.scratch.map_or(&*facts.path, Scratch::dir).to_owned(),
+            source: Source::File {
+                path: facts.path.clone(),
+                table: Some(facts.table.clone()),
+                seed: options.seed,
+            },
+            entries: facts.entries,
+            workload: workload.clone(),
+            aged: 0.0,
+            pace: Pace {
+                threads: threads(pattern, options),
+                warmup: plan.seconds * WARMUP,
+                until: Until::Seconds(plan.seconds),
+                rate: None,
+                seed: options.seed.wrapping_add(repeat),
+            },
+            setup: Setup { durability: durability(&workload.work), ..setup(facts, config) },
+            group: group.as_ref().map(|group| group.path().to_owned()),
+            start: Start::Warm,
+            read_only: self.scratch.is_none(),
+        };
+        let seconds = 20.0 * (facts.read_seconds + plan.seconds + FINISH);
+        let patience = Duration::from_secs_f64(seconds.clamp(120.0, 1e6));
+        let child = Child { spec: &spec, group: group.as_ref(), patience };
+        let result = cell::run(&child, self.interrupt, |_| ())?;
+        if let Some(group) = group {
+            group.remove()?;
+        }
+        Ok(result.map(|outcome| Run::of(&outcome)))
+    }
 }
 
-fn one(
-    facts: &Facts,
-    pattern: &Pattern,
-    options: &Options,
-    plan: &Plan,
-    config: &Config,
-    repeat: u64,
-    interrupt: &Interrupt,
-) -> Result<Result<Figures, Died>> {
-    // What is in the page cache already would not count against the group.
-    if config.memory.is_some() {
-        drop_files(std::slice::from_ref(&facts.path));
-    }
-    let group = config.memory.map(|memory| Group::create(memory + facts.harness_bytes)).transpose();
-    let group = group.map_err(|refused| refused.to_string())?;
-    let spec = Spec {
-        side: SIDES[config.side].into(),
-        dir: facts.path.clone(),
-        source: Source::File {
-            path: facts.path.clone(),
-            table: Some(facts.table.clone()),
-            seed: options.seed,
-        },
-        entries: facts.entries,
-        workload: pattern.workload.clone(),
-        aged: 0.0,
-        pace: Pace {
-            threads: threads(pattern, options),
-            warmup: plan.seconds * WARMUP,
-            until: Until::Seconds(plan.seconds),
-            rate: None,
-            seed: options.seed.wrapping_add(repeat),
-        },
-        setup: setup_for(
-            facts.data_bytes,
-            &Memory { group: config.memory, cache: Some(config.cache), ..Memory::default() },
-        )
-        .0,
-        group: group.as_ref().map(|group| group.path().to_owned()),
-        start: Start::Warm,
-        read_only: true,
-    };
-    let patience = Duration::from_secs_f64((20.0 * (facts.read_seconds + plan.seconds)).clamp(120.0, 1e6));
-    let result = cell::run(&Child { spec: &spec, group: group.as_ref(), patience }, interrupt, |_| ())?;
-    if let Some(group) = group {
-        group.remove()?;
-    }
-    Ok(result.map(|outcome| Figures::of(&outcome)))
+/// How a configuration's store is opened.
+pub(super) fn setup(facts: &Facts, config: &Config) -> Setup {
+    let memory = Memory { group: config.memory, cache: Some(config.cache), ..Memory::default() };
+    setup_for(facts.data_bytes, &memory).0
 }
 
-/// Threads that read.
+/// Threads of a run.
 pub(super) fn threads(pattern: &Pattern, options: &Options) -> u64 {
     let here = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
     options.threads.or(pattern.threads).unwrap_or(here.min(8))
@@ -198,7 +252,13 @@ pub(super) fn threads(pattern: &Pattern, options: &Options) -> u64 {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::pattern::{Assume, Writes};
     use super::*;
+
+    fn pattern() -> Pattern {
+        let none = Writes { share: 0.0, per_commit: 1, synced: true };
+        Pattern::assumed(Assume::Uniform, &none)
+    }
 
     pub(in crate::advise) fn facts() -> Facts {
         Facts {
@@ -223,7 +283,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_budget_decides_what_is_measured() {
-        let all = plan(&facts(), 4 << 30, true, 60.0).unwrap();
+        let all = plan(&facts(), &pattern(), 4 << 30, true, 60.0).unwrap();
         assert_eq!((all.configs.len(), all.repeats), (5, 3));
         assert!(all.configs[0].cache > facts().table_bytes, "all of it fits");
         assert_eq!(all.configs[3].memory, Some(256 << 20));
@@ -231,21 +291,40 @@ pub(super) mod tests {
             (plan.configs.len() * plan.repeats) as f64 * (plan.seconds * (1.0 + WARMUP) + START + 2.0)
         };
         for budget in [6.0, 10.0, 13.0, 30.0, 60.0, 600.0] {
-            let plan = plan(&facts(), 4 << 30, true, budget).unwrap();
+            let plan = plan(&facts(), &pattern(), 4 << 30, true, budget).unwrap();
             assert!(spent(&plan) <= budget + 1e-9 && plan.seconds >= SHORTEST, "{budget}: {plan:?}");
         }
-        let few = plan(&facts(), 4 << 30, true, 6.0).unwrap();
+        let few = plan(&facts(), &pattern(), 4 << 30, true, 6.0).unwrap();
         assert_eq!((few.configs.len(), few.repeats), (2, 1));
-        let error = plan(&facts(), 4 << 30, true, 5.0).unwrap_err();
+        let error = plan(&facts(), &pattern(), 4 << 30, true, 5.0).unwrap_err();
         assert!(error.contains("--budget of 5s at least") || error.contains("--budget of 6s"), "{error}");
     }
 
     #[test]
     fn memory_that_cannot_be_bounded_is_measured_as_it_is() {
-        let plan = plan(&facts(), 4 << 30, false, 60.0).unwrap();
+        let plan = plan(&facts(), &pattern(), 4 << 30, false, 60.0).unwrap();
         assert!(plan.configs.iter().all(|config| config.memory.is_none() && config.bound == Bound::Asked));
         assert_eq!(plan.configs.len(), 3);
         assert_eq!(cache_for(1 << 30, 100 << 30), (1 << 30) / 8 * 5);
         assert_eq!(cache_for(100 << 30, 8 << 20), 13 << 20);
+    }
+
+    #[test]
+    fn reads_alone_are_measured_beside_writes() {
+        let writes = Writes { share: 0.1, per_commit: 1, synced: true };
+        let pattern = Pattern::assumed(Assume::Uniform, &writes);
+        let all = plan(&facts(), &pattern, 4 << 30, true, 120.0).unwrap();
+        assert_eq!((all.configs.len(), all.repeats), (7, 3));
+        let of =
+            |reads_only| all.configs.iter().filter(move |config| config.reads_only == reads_only).count();
+        assert_eq!((of(true), of(false)), (2, 5));
+        let few = plan(&facts(), &pattern, 4 << 30, true, 9.0).unwrap();
+        assert_eq!((few.configs.len(), few.repeats), (2, 1));
+        assert!(few.configs.iter().all(|config| !config.reads_only));
+        // Without reads there is nothing to compare with.
+        let pattern = Pattern::assumed(Assume::Uniform, &Writes { share: 1.0, ..writes });
+        assert_eq!(plan(&facts(), &pattern, 4 << 30, true, 120.0).unwrap().configs.len(), 5);
+        // What changes may take in memory is the same on both sides, and a part of the bound.
+        assert!(all.configs.iter().all(|config| setup(&facts(), config).delta_bytes <= 256 << 20));
     }
 }

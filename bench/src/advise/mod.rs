@@ -1,8 +1,8 @@
 //! `bifold-bench advise`: which side to build with, for a database that is there.
 //!
-//! From what the file is like, how it is used, and how much memory there is, some short runs of both sides are planned,
-//! on the file itself, which they read in place and never write. What they come to is an advice with its reasons, and
-//! with what would change it.
+//! From what the file is like, how it is used, and how much memory there is, some short runs of both sides are planned:
+//! on the file itself, which they read in place; or, if the pattern writes, on a copy, so that the file is never written.
+//! What they come to is an advice with its reasons, and with what would change it.
 #![forbid(unsafe_code)]
 
 mod advice;
@@ -11,16 +11,20 @@ mod measure;
 mod options;
 mod pattern;
 mod recorded;
+mod scratch;
+mod words;
 
 pub use facts::{Facts, Unfit};
 pub use options::Options;
-pub use pattern::{Assume, Pattern};
+pub use pattern::{Assume, Pattern, Writes};
 
 use crate::Result;
 use crate::cell::{Died, Interrupt};
 use crate::memory::available_memory;
 use crate::memory::{Group, remove_leftovers};
 use advice::Basis;
+use measure::Bench;
+use scratch::Scratch;
 
 /// Advises as `options` ask. Returns whether every run came to a result, or was killed for want of memory.
 ///
@@ -31,8 +35,15 @@ pub fn advise(options: &Options) -> Result<bool> {
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", options.database.display());
     let facts = Facts::of(&options.database, options.table.as_deref()).map_err(|unfit| named(&unfit))?;
     let pattern = match &options.trace {
-        Some(trace) => Pattern::recorded(trace, &facts.table, facts.entries)?,
-        None => Pattern::assumed(options.assume),
+        Some(trace) => Pattern::recorded(trace, &facts.table, facts.entries, options.reads_only)?,
+        None => Pattern::assumed(
+            options.assume,
+            &Writes {
+                share: options.writes.unwrap_or(0.0),
+                per_commit: options.per_txn.unwrap_or(1),
+                synced: !options.unsynced,
+            },
+        ),
     };
     let (memory, memory_origin) = match options.memory {
         Some(memory) => (memory, "by --memory"),
@@ -54,9 +65,29 @@ pub fn advise(options: &Options) -> Result<bool> {
         }
         _ => (memory, memory_origin),
     };
-    let plan = measure::plan(&facts, memory, refused.is_none(), options.budget).map_err(|why| named(&why))?;
+    let plan = measure::plan(&facts, &pattern, memory, refused.is_none(), options.budget);
+    let plan = plan.map_err(|why| named(&why))?;
     let interrupt = Interrupt::on_ctrl_c()?;
-    let measured = measure::run(&facts, &pattern, options, &plan, &interrupt)?;
+    let scratch = if pattern.workload.writes() {
+        let copied = Scratch::of(&facts, options.dir.as_deref(), &interrupt);
+        match copied.map_err(|why| named(&why))? {
+            None => return Err(named(&"it was cut short").into()),
+            copied => copied,
+        }
+    } else {
+        None
+    };
+    let bench = Bench {
+        facts: &facts,
+        pattern: &pattern,
+        options,
+        plan: &plan,
+        scratch: scratch.as_ref(),
+        interrupt: &interrupt,
+    };
+    let measured = bench.run()?;
+    // Before anything is said: the copy is gone whatever becomes of the output.
+    drop(scratch);
     let basis = Basis {
         facts: &facts,
         pattern: &pattern,

@@ -4,6 +4,14 @@
 use super::pattern::Assume;
 use std::path::PathBuf;
 
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        Ok(_) => Err("not from 0 to 1".into()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// The options of an advice.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
@@ -19,10 +27,26 @@ pub struct Options {
     /// How the table is read
     #[arg(long, value_enum, default_value_t = Assume::Uniform)]
     pub assume: Assume,
-    /// A trace of your program (`Builder::record_trace`), which says how the table is read
-    #[arg(long, value_name = "FILE", conflicts_with = "assume")]
+    /// The share of operations that overwrite an entry, from 0 to 1, the rest being reads; measured on a copy
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub writes: Option<f64>,
+    /// Entries a commit [default: 1]
+    #[arg(long, requires = "writes", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub per_txn: Option<u64>,
+    /// Commits wait for no sync; by default each outlasts a power failure when it returns
+    #[arg(long, requires = "writes")]
+    pub unsynced: bool,
+    /// A trace of your program (`Builder::record_trace`), which says how the table is read and written
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["assume", "writes", "per_txn", "unsynced"])]
     pub trace: Option<PathBuf>,
-    /// Threads that read; those of the trace, or as many as there are processors, up to 8, by default
+    /// Measure the reads of a trace alone, without a copy
+    #[arg(long, requires = "trace")]
+    pub reads_only: bool,
+    /// Where a copy of the database is made for runs that write, which is removed at the end; the current directory by
+    /// default
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Threads; those of the trace, or as many as there are processors, up to 8, by default
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub threads: Option<u64>,
     /// How long it may take, as 60s or 5m

@@ -1,15 +1,17 @@
-//! The pattern of a recorded trace: which reads a table met, how many at a time, and how they were spread over the keys.
+//! The pattern of a recorded trace: which reads and writes a table met, how many at a time, and how they were spread over
+//! the keys.
 //!
 //! The trace is not replayed. It is told by its shares, and a workload that has the same ones is run in its place: so
 //! one trace of an hour makes runs of seconds. How skewed the reads are is told by how many different keys they meet,
 //! compared with what as many uniform or Zipfian ones would.
 #![forbid(unsafe_code)]
 
-use super::pattern::Pattern;
+use super::pattern::{Pattern, Writes};
 use crate::corpus::Random;
 use crate::workload::{Distribution, Op, Role, Work, Workload, Zipfian};
 use bifold::trace::{self, From, Reader};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Write as _;
 use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -17,8 +19,9 @@ use xxhash_rust::xxh3::xxh3_64;
 const EVENTS: usize = 10_000_000;
 /// Keys that are told apart.
 const KEYS: u64 = 2_000_000;
-/// Operations of a transaction, at most.
+/// Operations of a transaction that reads, at most, and entries of a commit.
 const PER_TXN: u64 = 1000;
+const PER_COMMIT: u64 = 100_000;
 
 /// What a trace says of a table.
 #[derive(Debug, Default)]
@@ -30,66 +33,84 @@ struct Seen {
     many: u64,
     /// Read transactions in which the table was opened, about.
     openings: u64,
-    writes: u64,
+    /// Entries put and removed by transactions that were committed, those that did so, and how many of them waited for a
+    /// sync.
+    puts: u64,
+    removals: u64,
+    commits: u64,
+    synced: u64,
+    /// Entries of loads, and removals of ranges: these are not measured.
+    loaded: u64,
+    ranges: u64,
+    /// Loads of the table.
+    loads: HashSet<u64>,
+    /// What open transactions have put and removed.
+    open: HashMap<u64, (u64, u64)>,
     threads: HashSet<u32>,
     /// Keys that were asked for, and how many different ones.
     asked: u64,
     keys: HashSet<u64>,
 }
 
-/// The pattern of `table`, of so many `entries`, in the trace at `path`.
+/// The pattern of `table`, of so many `entries`, in the trace at `path`; without its writes, if only reads are wanted.
 ///
 /// # Errors
-/// Those of the trace; if it has no reads of the table. In words.
-pub(super) fn pattern(path: &Path, table: &str, entries: u64) -> Result<Pattern, String> {
+/// Those of the trace; if it has no reads or writes of the table. In words.
+pub(super) fn pattern(path: &Path, table: &str, entries: u64, reads_only: bool) -> Result<Pattern, String> {
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let seen = read(path, table).map_err(|error| named(&error))?;
     let reads: u64 = seen.reads.values().sum();
-    if reads == 0 {
-        return Err(named(&format!("it has no reads of the table {table:?}, and only reads are measured")));
+    let writes = if reads_only { 0 } else { seen.puts + seen.removals };
+    if reads + writes == 0 {
+        return Err(named(&format!(
+            "it has no reads of the table {table:?}, nor commits that change its entries"
+        )));
     }
-    let distribution = distribution(seen.asked, seen.keys.len() as u64, entries);
-    let count = |op: Op| seen.reads.get(&op).copied().unwrap_or(0);
-    let scans = count(Op::Scan) + count(Op::ScanBack);
-    let length = (seen.scanned / scans.max(1)).clamp(1, 1 << 30);
-    let gets = count(Op::Read) + count(Op::Missing);
-    let per_txn = if count(Op::ReadMany) > gets {
-        seen.many / count(Op::ReadMany).max(1)
-    } else {
-        gets / seen.openings.max(1)
+    let role = seen.role(entries);
+    let all = |role: &Role, ops: &[(Op, u64)]| {
+        let sum: u64 = ops.iter().map(|(_, count)| count).sum();
+        let shares = ops.iter().filter(|(_, count)| *count > 0);
+        let shares: Vec<(Op, f64)> =
+            shares.map(|(op, count)| (*op, *count as f64 / sum.max(1) as f64)).collect();
+        let said: Vec<String> =
+            shares.iter().map(|(op, share)| format!("{:.0} % {}", share * 100.0, op.name())).collect();
+        (Role { mix: role.chosen(shares), ..role.clone() }, said.join(", "))
     };
-    let role = Role {
-        mix: seen.reads.iter().map(|(op, count)| (*op, *count as f64 / reads as f64)).collect(),
-        distribution,
-        per_txn: per_txn.clamp(1, PER_TXN),
-        scan: (length, length),
-        ..Role::of(Op::Read)
+    let workload = |name: &str, about: String, role: Role| Workload {
+        name: name.into(),
+        about,
+        work: Work::Run(vec![role]),
     };
-    let shares: Vec<String> =
-        role.mix.iter().map(|(op, share)| format!("{:.0} % {}", share * 100.0, op.name())).collect();
-    let spread = if distribution == Distribution::Zipfian { "Zipfian" } else { "uniform" };
-    let about = format!("{}; {spread}, {} in a transaction", shares.join(", "), role.per_txn);
-    let origin = format!(
-        "from {reads} reads in {}, which met {} different keys; its {} writes were not measured",
-        path.display(),
-        seen.keys.len(),
-        seen.writes
-    );
-    let workload = Workload { name: "recorded".into(), about, work: Work::Run(vec![role]) };
-    Ok(Pattern { workload, origin, threads: Some(seen.threads.len().clamp(1, 1024) as u64) })
+    let spread = if role.distribution == Distribution::Zipfian { "Zipfian" } else { "uniform" };
+    let per_txn = role.per_txn;
+    let mut ops: Vec<(Op, u64)> = seen.reads.iter().map(|(op, count)| (*op, *count)).collect();
+    let (reading, said) = all(&role, &ops);
+    let reading = workload("recorded", format!("{said}; {spread}, {per_txn} in a transaction"), reading);
+    let origin = seen.origin(path, reads, reads_only);
+    let threads = Some(seen.threads.len().clamp(1, 1024) as u64);
+    if writes == 0 {
+        return Ok(Pattern { workload: reading, reads: None, origin, threads });
+    }
+    let how = seen.writes();
+    let role = Role { per_commit: Some(how.per_commit), durability: how.durability(), ..role };
+    ops.extend([(Op::Update, seen.puts), (Op::Delete, seen.removals)]);
+    let (role, said) = all(&role, &ops);
+    let about = format!("{said}; {spread}, {per_txn} read in a transaction, {}", how.words());
+    let reads = (reads > 0).then_some(reading);
+    Ok(Pattern { workload: workload("recorded-writes", about, role), reads, origin, threads })
 }
 
 /// What the trace's first events say of `table`. Threads' events lie in blocks, so that a table may be used before
 /// its opening is read: openings are looked for first.
 fn read(path: &Path, table: &str) -> trace::Result<Seen> {
-    let mut openings = HashSet::new();
+    let mut openings = HashMap::new();
     for event in Reader::open(path)?.take(EVENTS) {
         match event?.op {
-            trace::Op::OpenTable { table: number, name, found: true, .. }
-            | trace::Op::CreateTable { table: number, name, .. }
+            trace::Op::OpenTable { txn, table: number, name, found: true }
+            | trace::Op::CreateTable { txn, table: number, name }
                 if name == table =>
             {
-                openings.insert(number);
+                openings.insert(number, txn);
             }
             _ => {}
         }
@@ -107,8 +128,88 @@ fn read(path: &Path, table: &str) -> trace::Result<Seen> {
 }
 
 impl Seen {
+    /// What is common to reads and writes; its mix is to be said.
+    fn role(&self, entries: u64) -> Role {
+        let count = |op: Op| self.reads.get(&op).copied().unwrap_or(0);
+        let scans = count(Op::Scan) + count(Op::ScanBack);
+        let length = (self.scanned / scans.max(1)).clamp(1, 1 << 30);
+        let gets = count(Op::Read) + count(Op::Missing);
+        let per_txn = if count(Op::ReadMany) > gets {
+            self.many / count(Op::ReadMany).max(1)
+        } else {
+            gets / self.openings.max(1)
+        };
+        Role {
+            distribution: distribution(self.asked, self.keys.len() as u64, entries),
+            per_txn: per_txn.clamp(1, PER_TXN),
+            scan: (length, length),
+            ..Role::of(Op::Read)
+        }
+    }
+
+    /// How it was written.
+    fn writes(&self) -> Writes {
+        let (written, commits) = (self.puts + self.removals, self.commits.max(1));
+        Writes {
+            share: 0.0,
+            per_commit: ((written + commits / 2) / commits).clamp(1, PER_COMMIT),
+            synced: self.synced * 2 >= self.commits,
+        }
+    }
+
+    /// Where it is known from, in words.
+    fn origin(&self, path: &Path, reads: u64, reads_only: bool) -> String {
+        let mut said =
+            format!("from {reads} reads in {}, which met {} different keys", path.display(), self.keys.len());
+        let Self { puts, removals, commits, synced, loaded, ranges, .. } = self;
+        let _ = if reads_only {
+            write!(said, "; its {} writes were not measured", puts + removals)
+        } else {
+            write!(
+                said,
+                "; and {puts} inserts and {removals} removals in {commits} commits, {synced} of them synced"
+            )
+        };
+        if puts + removals > 0 && !reads_only {
+            said.push_str(
+                ". Each insert is measured as an overwrite of an entry that is there, in the reads' spread",
+            );
+        }
+        if *loaded + *ranges > 0 {
+            let _ =
+                write!(said, "; {loaded} entries of bulk loads and {ranges} removals of ranges are left out");
+        }
+        said
+    }
+
+    /// Takes note of how a write transaction ended.
+    fn end(&mut self, txn: u64, op: &trace::Op<'_>) {
+        let Some((puts, removals)) = self.open.remove(&txn) else { return };
+        if let trace::Op::Commit { durability, waited, number: Some(_), .. } = op
+            && puts + removals > 0
+        {
+            self.puts += puts;
+            self.removals += removals;
+            self.commits += 1;
+            self.synced += u64::from(*waited && *durability == bifold::Durability::Sync);
+        }
+    }
+
+    /// Takes note of a change of the table that `txn` has made.
+    fn change(&mut self, thread: u32, txn: u64, op: &trace::Op<'_>) {
+        use trace::Op as T;
+        self.threads.insert(thread);
+        let (puts, removals) = self.open.entry(txn).or_default();
+        match op {
+            T::Insert { .. } => *puts += 1,
+            T::Remove { found: true, .. } => *removals += 1,
+            T::RemoveRange { removed, .. } if *removed > 0 => self.ranges += 1,
+            _ => {}
+        }
+    }
+
     /// Takes note of an event; returns the number of the opening that was read through, if it was the table's.
-    fn note(&mut self, thread: u32, op: &trace::Op<'_>, openings: &HashSet<u64>) -> Option<u64> {
+    fn note(&mut self, thread: u32, op: &trace::Op<'_>, openings: &HashMap<u64, u64>) -> Option<u64> {
         use trace::Op as T;
         let (table, kind, key) = match op {
             T::Get { table, key, value_len } | T::Stream { table, key, value_len } => {
@@ -118,14 +219,14 @@ impl Seen {
                 (table, if *found { Op::Read } else { Op::Missing }, Some(key))
             }
             T::GetMany { table, count } => {
-                self.many += if openings.contains(table) { *count } else { 0 };
+                self.many += if openings.contains_key(table) { *count } else { 0 };
                 (table, Op::ReadMany, None)
             }
             T::Scan { table, forward, backward, .. } => {
-                (table, self.scan(*forward, *backward, openings.contains(table)), None)
+                (table, self.scan(*forward, *backward, openings.contains_key(table)), None)
             }
             T::Cursor { table, forward, backward, from } => {
-                let kind = self.scan(*forward, *backward, openings.contains(table));
+                let kind = self.scan(*forward, *backward, openings.contains_key(table));
                 let key = match from {
                     From::Seek(key) | From::SeekExact(key) => Some(key),
                     _ => None,
@@ -133,12 +234,28 @@ impl Seen {
                 (table, kind, key)
             }
             T::Insert { table, .. } | T::Remove { table, .. } | T::RemoveRange { table, .. } => {
-                self.writes += u64::from(openings.contains(table));
+                if let Some(txn) = openings.get(table) {
+                    self.change(thread, *txn, op);
+                }
+                return None;
+            }
+            T::LoadBegin { table, load } => {
+                if openings.contains_key(table) {
+                    self.loads.insert(*load);
+                }
+                return None;
+            }
+            T::LoadPush { load, .. } => {
+                self.loaded += u64::from(self.loads.contains(load));
+                return None;
+            }
+            T::Commit { txn, .. } | T::Abort { txn } => {
+                self.end(*txn, op);
                 return None;
             }
             _ => return None,
         };
-        if !openings.contains(table) {
+        if !openings.contains_key(table) {
             return None;
         }
         *self.reads.entry(kind).or_default() += 1;
@@ -188,7 +305,29 @@ mod tests {
             (0..1000).try_for_each(|n| table.insert(key(n), "value").map(drop))
         })
         .unwrap();
-        let zipfian = Zipfian::new(1000);
+        for n in 0..50 {
+            let txn = db.write().unwrap();
+            let table = txn.table("t").unwrap();
+            (0..2).for_each(|m| table.insert(key(n * 2 + m), "other").unwrap());
+            (0..2).for_each(|m| assert!(table.remove(key(500 + n * 2 + m)).unwrap()));
+            assert!(!table.remove("none").unwrap());
+            txn.set_durability(bifold::Durability::Buffered);
+            txn.commit().unwrap();
+        }
+        let aborted = db.write().unwrap();
+        aborted.table("t").unwrap().insert("a", "b").unwrap();
+        drop(aborted);
+        // Neither is told by its entries.
+        let txn = db.write().unwrap();
+        txn.set_durability(bifold::Durability::Deferred);
+        let table = txn.table("t").unwrap();
+        let mut load = table.bulk_load().unwrap();
+        (0..7).for_each(|n| load.push(format!("z{n}"), "loaded").unwrap());
+        load.finish().unwrap();
+        assert_eq!(table.remove_range("z"..).unwrap(), 7);
+        (500..600).for_each(|n| table.insert(key(n), "again").unwrap());
+        drop(txn);
+        let zipfian = Zipfian::new(500);
         let mut random = Random::new(7);
         for _ in 0..100 {
             let txn = db.read().unwrap();
@@ -200,14 +339,46 @@ mod tests {
             assert_eq!(txn.table("other").unwrap().iter().count(), 1);
         }
         db.close().unwrap();
-        let pattern = pattern(&trace, "t", 1000).unwrap();
-        let Work::Run(roles) = &pattern.workload.work else { panic!() };
-        assert_eq!(roles[0].mix, [(Op::Read, 0.9), (Op::Missing, 0.1)]);
-        assert_eq!((roles[0].per_txn, roles[0].distribution), (10, Distribution::Zipfian));
-        assert_eq!(pattern.threads, Some(1));
-        assert!(pattern.origin.contains("its 1000 writes"), "{}", pattern.origin);
-        assert!(super::pattern(&trace, "none", 1000).unwrap_err().contains("no reads of the table"));
-        assert!(super::pattern(&file, "t", 1000).unwrap_err().contains("not a trace"));
+        let reads = pattern(&trace, "t", 1000, true).unwrap();
+        let shares = |workload: &Workload| {
+            let Work::Run(roles) = &workload.work else { panic!() };
+            let at_once = |(op, share): &(Op, f64)| (*op, share * roles[0].at_once(*op) as f64);
+            let shares: Vec<(Op, f64)> = roles[0].mix.iter().map(at_once).collect();
+            let sum: f64 = shares.iter().map(|(_, share)| share).sum();
+            (
+                shares.iter().map(|(op, share)| (*op, (share / sum * 1e6).round())).collect::<Vec<_>>(),
+                roles[0].clone(),
+            )
+        };
+        let (mix, role) = shares(&reads.workload);
+        assert_eq!(mix, [(Op::Read, 900_000.0), (Op::Missing, 100_000.0)]);
+        assert_eq!((role.per_txn, role.distribution), (10, Distribution::Zipfian));
+        assert_eq!((reads.threads, reads.reads), (Some(1), None));
+        assert!(reads.origin.contains("its 1200 writes were not measured"), "{}", reads.origin);
+
+        let both = pattern(&trace, "t", 1000, false).unwrap();
+        assert_eq!(both.reads, Some(reads.workload));
+        let (mix, role) = shares(&both.workload);
+        // 900 reads, 100 that found nothing, 1100 inserts, 100 removals.
+        let part = |count: f64| (count / 2200.0 * 1e6f64).round();
+        assert_eq!(
+            mix,
+            [
+                (Op::Read, part(900.0)),
+                (Op::Missing, part(100.0)),
+                (Op::Update, part(1100.0)),
+                (Op::Delete, part(100.0))
+            ]
+        );
+        assert_eq!((role.per_commit, role.durability), (Some(24), crate::Durability::Unsynced));
+        let wanted = "1100 inserts and 100 removals in 51 commits, 1 of them synced";
+        assert!(
+            both.origin.contains(wanted) && both.origin.contains("7 entries of bulk loads and 1 removals"),
+            "{}",
+            both.origin
+        );
+        assert!(super::pattern(&trace, "none", 1000, false).unwrap_err().contains("no reads of the table"));
+        assert!(super::pattern(&file, "t", 1000, false).unwrap_err().contains("not a trace"));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::{Beside, Message, Outcome, REPLAY, SERIES_STEP_MS, Spec, Start, done_of};
-use crate::corpus::{Corpus, Traced};
-use crate::drive::{self, Driven, Pace, Tally, Until};
+use crate::corpus::{Corpus, Traced, made_version};
+use crate::drive::{self, Checked, Driven, Job, Pace, Tally, Until};
 use crate::memory::{Group, How, drop_caches, drop_files};
 use crate::usage::{Disk, Transfers, Usage, count_system_calls, reset_peak};
 use crate::workload::{Op, Replay, Role, Work};
@@ -81,14 +81,15 @@ fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
         None => S::open(&spec.dir, &spec.setup)?,
     };
     let open_seconds = begun.elapsed().as_secs_f64();
+    let mut entries_before = None;
     if spec.start == Start::Warm {
         phase("reading all entries")?;
-        let pace = Pace { threads: 1, warmup: 0.0, until: Until::Operations(1), rate: None, ..spec.pace };
-        let _ = drive::run(&store, &corpus, &[Role::of(Op::FullScan)], entries, &pace, &mut || ())?;
+        entries_before = Some(warm(&store, &corpus, entries)?);
     }
     phase("running")?;
     let mut meter = Meter::new(spec.own_file().map_or(&spec.dir, |(file, _)| file));
-    let driven = drive::run(&store, &corpus, roles, entries, &spec.pace, &mut || meter.begin())?;
+    let job = Job { store: &store, corpus: &corpus, roles, entries, pace: &spec.pace };
+    let driven = drive::run(&job, &mut || meter.begin())?;
     let finish = Instant::now();
     // What commits put off belongs to them.
     if roles.iter().any(Role::writes) {
@@ -97,9 +98,26 @@ fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
     // Only where those who put it off are measured is it part of their time.
     let theirs = roles.iter().any(|role| role.measured && role.writes());
     let finish = if theirs { finish.elapsed().as_secs_f64() } else { 0.0 };
-    let measured = Measured { cold, ..meter.end(open_seconds, finish) };
+    let mut measured = Measured { cold, ..meter.end(open_seconds, finish) };
+    phase("reading again what was written")?;
+    let Checked { entries: again, of } = driven.read_again(&store, &corpus)?;
+    if again < of {
+        measured
+            .notes
+            .push(format!("of {of} entries that were written and followed, {again} were read again"));
+    }
     let counters = store.counters();
-    close(spec, store, driven, measured).map(|outcome| Outcome { counters, ..outcome })
+    let outcome = close(spec, store, driven, measured)?;
+    Ok(Outcome { entries_before, counters, ..outcome })
+}
+
+/// Reads all entries, of which there must be at least so many. Returns how many there are.
+fn warm<S: Store>(store: &S, corpus: &Corpus, entries: u64) -> Result<u64> {
+    let there = drive::read_all(store, |key, value| corpus.is_written(key, value))?;
+    if there < entries {
+        return Err(format!("{}: {there} entries are there, and {entries} should be", S::NAME).into());
+    }
+    Ok(there)
 }
 
 /// Replays a trace, and looks at what there is in the end.
@@ -110,9 +128,10 @@ fn replayed<S: Store>(spec: &Spec, traced: &Traced, replay: &Replay) -> Result<O
     let begun = Instant::now();
     let store = S::open(&spec.dir, &Setup { transaction_bytes: recording.largest, ..spec.setup })?;
     let open_seconds = begun.elapsed().as_secs_f64();
+    let mut entries_before = None;
     if spec.start == Start::Warm {
         phase("reading all entries")?;
-        drive::read_all(&store)?;
+        entries_before = Some(drive::read_all(&store, |key, value| made_version(key, value).is_some())?);
     }
     phase("replaying")?;
     let mut meter = Meter::new(&spec.dir);
@@ -126,7 +145,7 @@ fn replayed<S: Store>(spec: &Spec, traced: &Traced, replay: &Replay) -> Result<O
     let mut measured = Measured { cold, ..meter.end(open_seconds, finish) };
     measured.notes.extend(notes.into_iter().map(|note| format!("{REPLAY}{note}")));
     phase("checking all entries")?;
-    driven.entries = drive::read_all(&store)?;
+    driven.entries = drive::read_all(&store, |key, value| made_version(key, value).is_some())?;
     if let Some(wanted) = recording.entries_at_end.filter(|wanted| *wanted != driven.entries) {
         let entries = driven.entries;
         return Err(
@@ -134,7 +153,8 @@ fn replayed<S: Store>(spec: &Spec, traced: &Traced, replay: &Replay) -> Result<O
         );
     }
     let counters = store.counters();
-    close(spec, store, driven, measured).map(|outcome| Outcome { counters, ..outcome })
+    let outcome = close(spec, store, driven, measured)?;
+    Ok(Outcome { entries_before, counters, ..outcome })
 }
 
 /// Empties caches as far as the run wants it.
@@ -239,7 +259,11 @@ fn close<S: Store>(spec: &Spec, store: S, driven: Driven, measured: Measured) ->
         main: main_op(&spec.workload.work, tally),
         seconds: driven.seconds + measured.finish,
         ops: done_of(tally),
-        beside: Beside { operations: driven.beside.count(), ops: done_of(&driven.beside) },
+        beside: Beside {
+            operations: driven.beside.count(),
+            ops: done_of(&driven.beside),
+            seconds: driven.beside.last.as_secs_f64(),
+        },
         entries_read: tally.entries_read,
         bytes_read: tally.bytes_read,
         entries_written: tally.entries_written,
@@ -253,7 +277,9 @@ fn close<S: Store>(spec: &Spec, store: S, driven: Driven, measured: Measured) ->
             Some((file, _)) => file.metadata()?.len(),
             None => store::file_bytes(&spec.dir)?,
         },
+        entries_before: None,
         entries: driven.entries,
+        open_loop: driven.open_loop,
         counters: None,
         open_seconds: measured.open_seconds,
         close_seconds,
@@ -274,9 +300,12 @@ fn main_op(work: &Work, tally: &Tally) -> Op {
         }
     };
     let mut main = (Op::Read, 0.0);
-    for (op, share) in roles.iter().filter(|role| role.measured).flat_map(|role| &role.mix) {
-        if *share > main.1 {
-            main = (*op, *share);
+    for role in roles.iter().filter(|role| role.measured) {
+        for (op, share) in &role.mix {
+            let share = share * role.at_once(*op) as f64;
+            if share > main.1 {
+                main = (*op, share);
+            }
         }
     }
     main.0
@@ -289,8 +318,10 @@ fn age<S: Store>(spec: &Spec, corpus: &Corpus, entries: u64) -> Result<u64> {
     let role = Role { per_txn: 1000, ..Role::of(Op::Update) };
     let pace =
         Pace { threads: 1, warmup: 0.0, until: Until::Operations(overwrites), rate: None, ..spec.pace };
-    let driven = drive::run(&store, corpus, &[role], entries, &pace, &mut || ())?;
+    let job = Job { store: &store, corpus, roles: &[role], entries, pace: &pace };
+    let driven = drive::run(&job, &mut || ())?;
     store.finish()?;
+    driven.read_again(&store, corpus)?;
     store.close()?;
     Ok(driven.entries)
 }

@@ -14,7 +14,7 @@ pub use latency::Latency;
 pub use spawn::{Child, Died, Interrupt, run};
 
 use crate::corpus::{Corpus, Made, Sample, Traced};
-use crate::drive::{Pace, STEP_MS, Tally};
+use crate::drive::{OpenLoop, Pace, STEP_MS, Tally};
 use crate::memory::How;
 use crate::trace::Recording;
 use crate::usage::{Transfers, Usage};
@@ -137,6 +137,17 @@ pub struct Beside {
     pub operations: u64,
     /// By kind.
     pub ops: Vec<Done>,
+    /// Seconds until the last of them had ended; 0 in reports of before it was told.
+    #[serde(default)]
+    pub seconds: f64,
+}
+
+impl Beside {
+    /// Operations a second of one kind, if there were any.
+    pub fn rate(&self, op: Op) -> Option<f64> {
+        let done = self.ops.iter().find(|done| done.op == op)?;
+        (done.count > 0 && self.seconds > 0.0).then(|| done.count as f64 / self.seconds)
+    }
 }
 
 /// What came of a cell.
@@ -172,8 +183,14 @@ pub struct Outcome {
     pub checkpoints: Vec<f64>,
     /// Bytes of the store's files, when it was closed.
     pub file_bytes: u64,
+    /// Entries in the store at the beginning, if they were counted: where all were read before, or loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries_before: Option<u64>,
     /// Entries in the store at the end.
     pub entries: u64,
+    /// How the rate was kept, if one was set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_loop: Option<OpenLoop>,
     /// What the store counted, if it does.
     pub counters: Option<Counters>,
     /// Seconds that opening took, and closing.

@@ -1,10 +1,11 @@
 //! What a run will take, before it takes it.
 #![forbid(unsafe_code)]
 
+use super::run::PartPlan;
 use crate::drive::Until;
 use crate::report::Part;
 use crate::usage::free_space;
-use crate::workload::Work;
+use crate::workload::{Op, Role, Work, Workload};
 use crate::{Durability, Result};
 use std::path::Path;
 use std::time::Duration;
@@ -13,9 +14,16 @@ use std::time::Duration;
 const SPACE: f64 = 3.0;
 /// Bytes of data that are loaded in a second, of the slower stores.
 const LOADED: f64 = 60e6;
+/// Bytes of data that are overwritten in a second when a store is aged, of the slower stores.
+const AGED: f64 = 30e6;
+/// Bytes of data that are read in a second when all entries are.
+const READ: f64 = 400e6;
 /// Operations a second, where a number of them is asked for, not a time.
 const DONE: f64 = 50_000.0;
-/// Seconds of a commit that waits for a sync, of those of a replay.
+/// Operations a second that a time is long enough for at the most, and inserts among them.
+const DONE_MOST: f64 = 1e6;
+const INSERTED_MOST: f64 = 200_000.0;
+/// Seconds of a commit that waits for a sync.
 const COMMIT: f64 = 0.003;
 /// Seconds to start a child, open its store and close it.
 const START: f64 = 0.3;
@@ -27,33 +35,46 @@ pub(super) struct Estimate {
     pub(super) seconds: f64,
 }
 
+/// Whether other entries are there after a workload than before. What follows it begins on a store that is loaded anew,
+/// as YCSB's own procedure has it; so all begins with what was loaded.
+pub(super) fn spoils(workload: &Workload) -> bool {
+    workload.inserts() || matches!(&workload.work, Work::Replay(replay) if replay.commits > 0)
+}
+
+/// How often a side's store is loaded for the runs of a part, if every one comes to its end.
+pub(super) fn store_loads(part: &Part) -> u64 {
+    let (mut loads, mut fresh) = (0, false);
+    for workload in part.workloads.iter().filter(|workload| !is_load(workload)) {
+        for _ in 0..part.rounds {
+            loads += u64::from(!fresh);
+            fresh = !spoils(workload);
+        }
+    }
+    loads
+}
+
+pub(super) fn is_load(workload: &Workload) -> bool {
+    matches!(workload.work, Work::Load { .. })
+}
+
 impl Estimate {
     /// Of a part.
-    pub(super) fn of(part: &Part) -> Self {
-        let sides = part.sides.len() as f64;
-        let load = part.data_bytes as f64 / LOADED + START;
-        let loads = part.workloads.iter().filter(|w| matches!(w.work, Work::Load { .. })).count() as f64;
-        let runs = part.workloads.len() as f64 - loads;
-        let commits = part.workloads.iter().map(|w| match &w.work {
-            Work::Replay(replay) if replay.durability == Durability::Synced => replay.commits,
-            _ => 0,
-        });
-        let run = START
-            + part.pace.warmup
-            + commits.sum::<u64>() as f64 * COMMIT
-            + match part.pace.until {
-                Until::Seconds(seconds) => seconds,
-                Until::Operations(operations) => operations as f64 / DONE,
-            };
-        let rounds = part.rounds as f64;
-        // A replay that writes begins each round with what was there before it.
-        let again =
-            part.workloads.iter().any(|w| matches!(&w.work, Work::Replay(replay) if replay.commits > 0));
-        let once = if runs > 0.0 { load * if again { rounds } else { 1.0 } } else { 0.0 };
-        let seconds = sides * (once + rounds * (loads * load + runs * run));
-        // A store that is loaded anew lies beside the one that the others run on.
+    pub(super) fn of(plan: &PartPlan) -> Self {
+        let part = &plan.part;
+        let (sides, rounds) = (part.sides.len() as f64, part.rounds as f64);
+        let data = part.data_bytes as f64;
+        let load = data / LOADED + START;
+        let loads = part.workloads.iter().filter(|workload| is_load(workload)).count() as f64;
+        let runs: f64 =
+            part.workloads.iter().filter(|workload| !is_load(workload)).map(|w| run(plan, w)).sum();
+        // What is loaded anew is aged anew.
+        let once = store_loads(part) as f64 * (load + data * plan.aged / AGED);
+        let seconds = sides * (once + rounds * (loads * load + runs));
+        // A load that is measured lies beside the store that the others run on.
         let copies = if loads > 0.0 && runs > 0.0 { 2.0 } else { 1.0 };
-        let disk_bytes = (sides * copies * part.data_bytes as f64 * SPACE) as u64 + (64 << 20) * sides as u64;
+        let inserted = part.workloads.iter().map(|workload| inserted(part, workload)).fold(0.0, f64::max);
+        let bytes = sides * SPACE * (copies * data + inserted);
+        let disk_bytes = (bytes as u64).saturating_add((64 << 20) * sides as u64);
         Self { disk_bytes, seconds }
     }
 
@@ -77,16 +98,63 @@ impl Estimate {
         .into())
     }
 
-    /// How long it takes, in words.
+    /// What it takes, in words.
     pub(super) fn words(&self) -> String {
-        let time = Duration::from_secs_f64(self.seconds.min(1e7)).as_secs();
-        let time = match time {
-            0..120 => format!("{time} s"),
-            120..7200 => format!("{} minutes", time / 60),
-            _ => format!("{:.1} hours", time as f64 / 3600.0),
-        };
-        format!("about {time}, and up to {} MiB on disk", self.disk_bytes >> 20)
+        format!("about {}, and up to {} MiB on disk", time(self.seconds), self.disk_bytes >> 20)
     }
+}
+
+/// Seconds, in words.
+pub(super) fn time(seconds: f64) -> String {
+    let seconds = Duration::from_secs_f64(seconds.clamp(0.0, 1e7)).as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} minutes", seconds / 60),
+        _ => format!("{:.1} hours", seconds as f64 / 3600.0),
+    }
+}
+
+/// Seconds of a run of a workload, on one side.
+fn run(plan: &PartPlan, workload: &Workload) -> f64 {
+    let pace = &plan.part.pace;
+    let commits = match &workload.work {
+        Work::Replay(replay) if replay.durability == Durability::Synced => replay.commits as f64,
+        Work::Load { .. } | Work::Replay(_) => 0.0,
+        Work::Run(roles) => match pace.until {
+            Until::Seconds(_) => 0.0,
+            Until::Operations(operations) => {
+                let synced = |role: &&Role| role.measured && role.durability == Durability::Synced;
+                let per_txn = roles.iter().filter(synced).map(|role| role.per_txn.max(1)).max();
+                per_txn.map_or(0.0, |per_txn| operations as f64 / per_txn as f64)
+            }
+        },
+    };
+    let time = match pace.until {
+        Until::Seconds(seconds) => seconds,
+        Until::Operations(operations) => operations as f64 / pace.rate.unwrap_or(DONE).min(DONE),
+    };
+    let warm = if plan.part.fits { plan.part.data_bytes as f64 / READ } else { 0.0 };
+    START + warm + pace.warmup + commits * COMMIT + time
+}
+
+/// Bytes that a run of a workload adds, at the most.
+fn inserted(part: &Part, workload: &Workload) -> f64 {
+    let Work::Run(roles) = &workload.work else { return 0.0 };
+    let share = |role: &Role| {
+        let sum: f64 = role.mix.iter().map(|(_, share)| share).sum();
+        let inserts: f64 = role.mix.iter().filter(|(op, _)| *op == Op::Insert).map(|(_, share)| share).sum();
+        if sum > 0.0 { inserts / sum } else { 0.0 }
+    };
+    let share = roles.iter().map(share).fold(0.0, f64::max);
+    let fast = |seconds: f64| {
+        let most = part.pace.rate.unwrap_or(f64::MAX);
+        seconds * (DONE_MOST * share).min(INSERTED_MOST).min(most * share)
+    };
+    let entries = match part.pace.until {
+        Until::Seconds(seconds) => fast(part.pace.warmup + seconds),
+        Until::Operations(operations) => operations as f64 * share + fast(part.pace.warmup),
+    };
+    entries * part.data_bytes as f64 / part.entries.max(1) as f64
 }
 
 /// What the commits of a workload are: those of the role that is measured.

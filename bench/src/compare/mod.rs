@@ -1,11 +1,12 @@
 //! `bifold-bench compare`: workloads, side by side.
 //!
 //! Every cell (a side, a workload, a round) is a process of its own, so that no side inherits another's memory or heat.
-//! A workload's rounds follow each other, and in each another side goes first. What is done is estimated before, and every finished cell is kept, whatever
-//! ends the run.
+//! A workload's rounds follow each other, and in each another side goes first. What is done is estimated before, and
+//! refused if disk or time are short; every finished cell is kept, whatever ends the run.
 #![forbid(unsafe_code)]
 
 mod article;
+mod budget;
 mod estimate;
 mod options;
 mod quick;
@@ -24,6 +25,11 @@ use crate::Result;
 use crate::cell::Interrupt;
 use crate::limits;
 use crate::report::{self, table, verdict};
+use std::time::Instant;
+
+/// Seconds that the limits of the machine take, about, and the writes of the preset `article`.
+const LIMITS: f64 = 5.0;
+const ARTICLE: f64 = 5.0;
 
 /// Compares as `options` say. Returns whether it came to its end, and every side to a result: one that the kernel killed
 /// for memory has one too.
@@ -31,25 +37,33 @@ use crate::report::{self, table, verdict};
 /// # Errors
 /// What is wrong with the options; what cannot be run at all; I/O errors of the results. How a side fails is a result.
 pub fn compare(options: &Options) -> Result<bool> {
+    let since = Instant::now();
     let interrupt = Interrupt::on_ctrl_c()?;
     let outputs = options.outputs();
     let (json, html) = (outputs.json.clone(), outputs.html.clone());
     let mut runner = Runner::new(options.dir.as_deref(), options.keep, outputs, interrupt)?;
     let parts = options.parts(runner.dir())?;
-    if options.limits || options.preset.is_some() {
+    let (measures, writes) =
+        (options.limits || options.preset.is_some(), options.preset == Some(Preset::Article));
+    if let Some(seconds) = options.budget {
+        let besides = if measures { LIMITS } else { 0.0 } + if writes { ARTICLE } else { 0.0 };
+        budget::check(&parts, besides, seconds)?;
+        runner.set_budget(since, seconds);
+    }
+    if measures {
         let limits = limits::Options { dir: runner.dir().to_owned(), ..Options::some_limits() };
         runner.add(Some(limits::measure_with_bar(&limits)?), None);
     }
-    if options.preset == Some(Preset::Article) {
+    if writes {
         let written = article::article(runner.dir())?;
         runner.add(None, Some(written));
     }
-    for part in parts {
-        if !runner.part(&part)? {
+    for part in &parts {
+        if !runner.part(part)? {
             break;
         }
     }
-    let report = runner.finish()?;
+    let report = runner.finish(&parts)?;
     print!("{}", table(&report));
     if let Some(text) = report::article(&report) {
         print!("{text}");

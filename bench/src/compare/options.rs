@@ -6,13 +6,11 @@ use super::setup::{Memory, setup_for};
 use super::sides::choose_sides;
 use crate::cell::Source;
 use crate::corpus::{Corpus, KEY_LEAST, Made, Sizes, VALUE_LEAST, database_of};
-use crate::drive::{Pace, Until};
+use crate::drive::{self, Pace, Until};
 use crate::report::Part;
 use crate::workload::{self, Distribution, Work, Workload, ycsb};
 use crate::{Result, Sabotage};
-use std::hint::black_box;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// The options of a comparison.
 #[derive(Clone, Debug, clap::Args)]
@@ -56,8 +54,8 @@ pub struct Options {
     /// Bytes of a value, in the same way [default: 100]
     #[arg(long)]
     pub values: Option<Sizes>,
-    /// The data, instead of made entries: a Bifold database, which is only read, or a text with a key, a tab and a value
-    /// in each line
+    /// The data, instead of made entries: a Bifold database, which is only read, or what bifold load takes: TSV, JSON
+    /// lines, or a dump of LMDB or Berkeley DB
     #[arg(long, value_name = "FILE", conflicts_with_all = ["entries", "data", "keys", "values"])]
     pub from: Option<PathBuf>,
     /// Its table; the largest by default
@@ -89,12 +87,16 @@ pub struct Options {
     /// were due. As many as the side can by default
     #[arg(long, value_parser = rate)]
     pub rate: Option<f64>,
-    /// Random overwrites before the first round, as a multiple of the entries
+    /// Random overwrites of a store that was loaded, before its first run, as a multiple of the entries
     #[arg(long, default_value_t = 0.0, value_parser = share)]
     pub aged: f64,
     /// Other data and choices for each
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// How long it may take, as 90s, 10m or 1.5h: what is estimated to take longer is refused, and when the time has come no
+    /// other run is begun
+    #[arg(long, value_name = "TIME", value_parser = crate::crossover::budget)]
+    pub budget: Option<f64>,
     /// Memory that each side's process has in all, page cache included: it runs in a memory cgroup
     #[arg(long, value_parser = crate::sizes::bytes)]
     pub memory: Option<u64>,
@@ -119,7 +121,8 @@ pub struct Options {
     /// Write a page to this file
     #[arg(long)]
     pub html: Option<PathBuf>,
-    /// Break a side of Bifold's on purpose, to see that it is noticed: SIDE=wrong-byte or SIDE=slow-reads:MILLISECONDS
+    /// Break a side of Bifold's on purpose, to see that it is noticed: SIDE=HOW with wrong-byte, lost-updates, stale-reads
+    /// or slow-reads:MILLISECONDS
     #[cfg_attr(not(feature = "testing"), arg(skip))]
     #[cfg_attr(feature = "testing", arg(long, value_parser = sabotage))]
     pub sabotage: Option<(String, Sabotage)>,
@@ -163,10 +166,12 @@ fn sabotage(text: &str) -> Result<(String, Sabotage), String> {
     let (side, how) = text.split_once('=').ok_or("not SIDE=HOW")?;
     let how = match how.split_once(':') {
         None if how == "wrong-byte" => Sabotage::WrongByte,
+        None if how == "lost-updates" => Sabotage::LostUpdates,
+        None if how == "stale-reads" => Sabotage::StaleReads,
         Some(("slow-reads", ms)) => {
             Sabotage::SlowReads(ms.parse().map_err(|error| format!("{ms}: {error}"))?)
         }
-        _ => return Err("not wrong-byte or slow-reads:MILLISECONDS".into()),
+        _ => return Err("not wrong-byte, lost-updates, stale-reads or slow-reads:MILLISECONDS".into()),
     };
     Ok((side.into(), how))
 }
@@ -356,8 +361,16 @@ impl Options {
         });
         if self.aged > 0.0 {
             notes.push(format!(
-                "before the first round {:.0} % of the entries are overwritten",
+                "when a store was loaded, {:.0} % of the entries are overwritten before its first run",
                 self.aged * 100.0
+            ));
+        }
+        let inserts = workloads.iter().filter(|workload| workload.inserts());
+        let inserts: Vec<&str> = inserts.map(|workload| workload.name.as_str()).collect();
+        if !inserts.is_empty() {
+            notes.push(format!(
+                "each round of {}, which inserts, and what follows begins on a store that is loaded anew",
+                inserts.join(", of ")
             ));
         }
         if let Some(rate) = self.rate {
@@ -381,7 +394,7 @@ impl Options {
             fits,
             memory: self.memory,
             notes,
-            check_nanos: check_nanos(corpus),
+            check_nanos: drive::check_nanos(corpus),
         };
         Ok(PartPlan { part, aged: self.aged, cold: self.cold, sabotage: self.sabotage.clone() })
     }
@@ -418,18 +431,4 @@ impl Options {
         }
         Ok(crate::sizes::bytes(text)?)
     }
-}
-
-/// What the check of one value takes, in nanoseconds.
-fn check_nanos(corpus: &Corpus) -> f64 {
-    const CHECKS: u64 = 100_000;
-    let known = corpus.known().max(1);
-    let (mut key, mut value) = (Vec::new(), Vec::new());
-    corpus.key(known / 2, &mut key);
-    corpus.value(&key, 1, &mut value);
-    let start = Instant::now();
-    for _ in 0..CHECKS {
-        black_box(corpus.is_written(black_box(&key), black_box(&value)));
-    }
-    start.elapsed().as_secs_f64() * 1e9 / CHECKS as f64
 }

@@ -2,116 +2,87 @@
 #![forbid(unsafe_code)]
 
 use crate::Result;
-use bifold::{Error, mmap};
+use bifold::{Error, TableMut, mmap};
+use bifold_text::{Entry, How, Next, Reader, Tables};
+use std::fmt;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-/// The table of what is imported.
+/// The table of entries for which the text names none.
 const TABLE: &str = "imported";
-/// The longest line, in bytes.
-const LINE: u64 = 64 << 20;
-/// Lines of a transaction.
+/// The longest line, in bytes: as `bifold load` has it if nothing is said.
+const LINE: u64 = 256 << 20;
+/// Entries of a transaction.
 const PER_TXN: u64 = 100_000;
+/// Bytes read at a time.
+const READ_BUFFER: usize = 1 << 17;
 
-/// The Bifold database that `file` is, or one made of it in `dir`: of a text, each line's first column is the key, and
-/// what is behind the first tab is the value.
+/// The Bifold database that `file` is, or one made of it in `dir`: of TSV, JSON lines or a dump, which the first line
+/// shows, as `bifold load` reads them. Tables that the text names are there under their names; what it names none for
+/// is in one. Entries may come in any order, and of a key that comes twice the last stays.
 ///
 /// # Errors
-/// I/O errors; a database that cannot be opened; what is wrong with a line, and which.
+/// I/O errors; a database that cannot be opened; what is wrong with a line, and which; a text without entries.
 pub fn database_of(file: &Path, dir: &Path) -> Result<PathBuf> {
-    let named = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
-    let path = file.canonicalize().map_err(|error| named(&error))?;
+    let path = file.canonicalize().map_err(|error| named(file, &error))?;
     if !path.is_file() {
-        return Err(named(&"not a file").into());
+        return Err(named(file, &"not a file").into());
     }
     match mmap::Database::builder().read_only().open(&path) {
         Ok(_) => return Ok(path),
         Err(Error::NotADatabase(_)) => {}
-        Err(error) => return Err(named(&error).into()),
+        Err(error) => return Err(named(file, &error).into()),
     }
-    let mut lines = BufReader::new(File::open(&path).map_err(|error| named(&error))?);
+    let text = BufReader::with_capacity(READ_BUFFER, File::open(&path).map_err(|error| named(file, &error))?);
+    let how = How { format: None, columns: None, tables: Tables::NamedOr(TABLE.into()), line_max: LINE };
+    let mut reader = Reader::new(text, how).map_err(|error| named(file, &error))?;
     let made = tempfile::Builder::new().prefix("imported-").suffix(".bifold").tempfile_in(dir)?;
     // Only the name is wanted: the database makes its own file.
     let made = made.into_temp_path().to_path_buf();
-    let db = mmap::Database::open(&made)?;
-    let mut line = Vec::new();
-    let mut number = 0u64;
-    let mut more = true;
-    while more {
-        let txn = db.write()?;
-        let table = txn.table(TABLE)?;
-        for _ in 0..PER_TXN {
-            line.clear();
-            let read = (&mut lines).take(LINE).read_until(b'\n', &mut line).map_err(|error| named(&error))?;
-            more = read > 0;
-            if !more {
-                break;
-            }
-            number += 1;
-            let (key, value) = entry(&line).map_err(|what| named(&format!("line {number}: {what}")))?;
-            table.insert(key, value).map_err(|error| named(&format!("line {number}: {error}")))?;
-        }
-        txn.commit()?;
-    }
-    db.close()?;
-    if number == 0 {
-        return Err(named(&"it is empty").into());
+    let entries = import(&mut reader, &made, file)?;
+    if entries == 0 {
+        return Err(named(file, &"it has no entries").into());
     }
     Ok(made)
 }
 
-fn entry(line: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
-    let Some(line) = line.strip_suffix(b"\n").or(((line.len() as u64) < LINE).then_some(line)) else {
-        return Err("longer than 64 MiB");
-    };
-    let tab = line.iter().position(|byte| *byte == b'\t').ok_or("there is no tab: not a key and a value")?;
-    if tab == 0 {
-        return Err("the key is empty");
+/// What is wrong with `file`.
+fn named(file: &Path, error: &dyn fmt::Display) -> String {
+    format!("{}: {error}", file.display())
+}
+
+/// Puts all that is read into a new database; how many entries that was.
+fn import<R: BufRead>(reader: &mut Reader<R>, into: &Path, file: &Path) -> Result<u64> {
+    let db = mmap::Database::open(into)?;
+    let (mut entry, mut entries) = (Entry::default(), 0);
+    let (mut name, mut more) = (None::<String>, true);
+    while more {
+        let txn = db.write()?;
+        let mut table: Option<TableMut<'_, _>> = name.as_deref().map(|name| txn.table(name)).transpose()?;
+        let mut left = PER_TXN;
+        while more && left > 0 {
+            match reader.next(&mut entry).map_err(|error| named(file, &error))? {
+                Next::Table(next) => {
+                    table = Some(txn.table(&next).map_err(|error| named(file, &error))?);
+                    name = Some(next);
+                }
+                Next::Entry(_) => {
+                    let table = table.as_ref().ok_or(Error::Internal("an entry of no table"))?;
+                    let refused = |error| named(file, &format!("line {}: {error}", reader.line()));
+                    table.insert(&entry.key, &entry.value).map_err(refused)?;
+                    entries += 1;
+                    left -= 1;
+                }
+                Next::End => more = false,
+            }
+        }
+        txn.commit()?;
     }
-    Ok((&line[..tab], &line[tab + 1..]))
+    db.close()?;
+    Ok(entries)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    #[test]
-    fn lines_become_entries_and_databases_stay_themselves() {
-        let dir = tempfile::tempdir().unwrap();
-        let (text, into) = (dir.path().join("a.tsv"), dir.path().join("into"));
-        fs::create_dir(&into).unwrap();
-        fs::write(&text, "b\t2\t3\na\t1\nc\t\na\t9").unwrap();
-        let made = database_of(&text, &into).unwrap();
-        let db = mmap::Database::builder().read_only().open(&made).unwrap();
-        let txn = db.read().unwrap();
-        let table = txn.table(TABLE).unwrap();
-        let value = |key: &str| table.get(key).unwrap().map(|value| value.to_vec());
-        assert_eq!(value("a").as_deref(), Some(&b"9"[..]));
-        assert_eq!(value("b").as_deref(), Some(&b"2\t3"[..]));
-        assert_eq!((value("c").as_deref(), table.len().unwrap()), (Some(&b""[..]), 3));
-        drop(txn);
-        drop(db);
-        assert_eq!(database_of(&made, &into).unwrap(), made.canonicalize().unwrap());
-    }
-
-    #[test]
-    fn what_is_wrong_is_said_with_its_line() {
-        let dir = tempfile::tempdir().unwrap();
-        let text = dir.path().join("bad.tsv");
-        for (content, wanted) in [
-            ("a\tb\nno tab\n", "line 2: there is no tab"),
-            ("\tx\n", "line 1: the key is empty"),
-            ("", "it is empty"),
-        ] {
-            fs::write(&text, content).unwrap();
-            let error = database_of(&text, dir.path()).unwrap_err().to_string();
-            assert!(error.contains(wanted) && error.contains("bad.tsv"), "{error}");
-        }
-        fs::write(&text, format!("{}\tx\n", "k".repeat(5000))).unwrap();
-        assert!(database_of(&text, dir.path()).unwrap_err().to_string().contains("line 1: "));
-        assert!(database_of(&dir.path().join("none"), dir.path()).is_err());
-        assert!(database_of(dir.path(), dir.path()).unwrap_err().to_string().contains("not a file"));
-    }
-}
+#[path = "import_tests.rs"]
+mod tests;

@@ -75,13 +75,14 @@ impl Made {
         fill(value, self.values.of(state).max(VALUE_LEAST as usize), state);
     }
 
-    /// Whether `value` is one that was written to `key`.
+    /// The version of the entry with `key` that has this `value`; nothing if none has.
     #[inline]
-    pub fn is_written(&self, key: &[u8], value: &[u8]) -> bool {
-        let Some((version, rest)) = value.split_first_chunk::<4>() else { return false };
-        let state = state(key, u32::from_le_bytes(*version));
+    pub fn version(&self, key: &[u8], value: &[u8]) -> Option<u32> {
+        let (version, rest) = value.split_first_chunk::<4>()?;
+        let version = u32::from_le_bytes(*version);
+        let state = state(key, version);
         if value.len() != self.values.of(state).max(VALUE_LEAST as usize) {
-            return false;
+            return None;
         }
         let mut now = state;
         let (words, last) = rest.as_chunks::<8>();
@@ -90,15 +91,20 @@ impl Made {
             now = mix(now);
             same &= *word == now.to_le_bytes();
         }
-        same && *last == mix(now).to_le_bytes()[..last.len()]
+        (same && *last == mix(now).to_le_bytes()[..last.len()]).then_some(version)
     }
+}
+
+/// What tells a key from others, mixed.
+#[inline]
+pub(super) fn tag(key: &[u8]) -> u64 {
+    mix(key.first_chunk::<8>().map_or(0, |first| u64::from_be_bytes(*first)))
 }
 
 /// What the bytes of a value follow from.
 #[inline]
 fn state(key: &[u8], version: u32) -> u64 {
-    let id = key.first_chunk::<8>().map_or(0, |first| u64::from_be_bytes(*first));
-    mix(id) ^ u64::from(version).rotate_left(32)
+    tag(key) ^ u64::from(version).rotate_left(32)
 }
 
 /// Appends bytes that follow from `state`, until there are `len`.
@@ -157,17 +163,17 @@ mod tests {
             let mut value = Vec::new();
             for version in [0, 1, u32::MAX] {
                 made.value(&a, version, &mut value);
-                assert!(made.is_written(&a, &value));
-                assert!(value.len() >= 8 && !made.is_written(&b, &value));
-                assert!(!made.is_written(&a, &value[..value.len() - 1]));
+                assert_eq!(made.version(&a, &value), Some(version));
+                assert!(value.len() >= 8 && made.version(&b, &value).is_none());
+                assert!(made.version(&a, &value[..value.len() - 1]).is_none());
                 for bit in 0..value.len() * 8 {
                     value[bit / 8] ^= 1 << (bit % 8);
-                    assert!(!made.is_written(&a, &value), "{values}: bit {bit}");
+                    assert!(made.version(&a, &value).is_none(), "{values}: bit {bit}");
                     value[bit / 8] ^= 1 << (bit % 8);
                 }
             }
         }
-        assert!(!made(10).is_written(&[0; 16], &[]));
+        assert!(made(10).version(&[0; 16], &[]).is_none());
     }
 
     #[test]

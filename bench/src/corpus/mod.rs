@@ -16,9 +16,10 @@ pub use made::{KEY_LEAST, Made, VALUE_LEAST};
 pub use order::Shuffle;
 pub use sample::Sample;
 pub use sizes::Sizes;
-pub use traced::{Traced, is_made, make};
+pub use traced::{Traced, made_version, make};
 
 use crate::Result;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// The entries of a run.
 #[derive(Debug)]
@@ -95,10 +96,26 @@ impl Corpus {
     /// Whether `value` is one that was loaded or written for `key`.
     #[inline]
     pub fn is_written(&self, key: &[u8], value: &[u8]) -> bool {
+        self.version(key, value).is_some()
+    }
+
+    /// The version of `key`'s entry that has this `value`; nothing if none has. What was loaded is version 0, and so is a value
+    /// that says no version.
+    #[inline]
+    pub fn version(&self, key: &[u8], value: &[u8]) -> Option<u32> {
         match self {
-            Self::Made(made) => made.is_written(key, value),
-            Self::Sample(sample) => sample.is_written(key, value),
-            Self::Traced(_) => is_made(key, value),
+            Self::Made(made) => made.version(key, value),
+            Self::Sample(sample) => sample.version(key, value),
+            Self::Traced(_) => made_version(key, value),
+        }
+    }
+
+    /// 64 bits that look random, the same ones for the same key; of made keys, other ones for each.
+    #[inline]
+    pub fn tag(&self, key: &[u8]) -> u64 {
+        match self {
+            Self::Made(_) => made::tag(key),
+            Self::Sample(_) | Self::Traced(_) => xxh3_64(key),
         }
     }
 

@@ -125,23 +125,24 @@ impl Sample {
         }
     }
 
-    pub(super) fn is_written(&self, key: &[u8], value: &[u8]) -> bool {
+    pub(super) fn version(&self, key: &[u8], value: &[u8]) -> Option<u32> {
         let digest = xxh3_64(key);
         let Ok(at) = self.digests.binary_search_by_key(&digest, |(key, _)| *key) else {
-            // Not in the sample: nothing is known of it.
-            return self.known() < self.entries;
+            // Not in the sample: nothing is known of it, and it is never written.
+            return (self.known() < self.entries).then_some(0);
         };
         if self.digests[at].1 == xxh3_64(value) {
-            return true;
+            return Some(0);
         }
-        let Some((version, rest)) = value.split_first_chunk::<4>() else { return false };
-        let mut state = digest ^ u64::from(u32::from_le_bytes(*version)).rotate_left(32);
+        let (version, rest) = value.split_first_chunk::<4>()?;
+        let version = u32::from_le_bytes(*version);
+        let mut state = digest ^ u64::from(version).rotate_left(32);
         let mut same = value.len() == self.value_len;
         for part in rest.chunks(8) {
             state = mix(state);
             same &= *part == state.to_le_bytes()[..part.len()];
         }
-        same
+        same.then_some(version)
     }
 
     pub(super) fn for_each(
@@ -214,10 +215,11 @@ mod tests {
         let (mut key, mut value) = (Vec::new(), Vec::new());
         corpus.key(17, &mut key);
         assert_eq!(key, b"00017");
-        assert!(corpus.is_written(&key, b"value 17") && !corpus.is_written(&key, b"value 18"));
+        assert_eq!(corpus.version(&key, b"value 17"), Some(0));
+        assert_eq!(corpus.version(&key, b"value 18"), None);
         for version in [1, 2] {
             corpus.value(&key, version, &mut value);
-            assert!(corpus.is_written(&key, &value));
+            assert_eq!(corpus.version(&key, &value), Some(version));
             value[6] ^= 1;
             assert!(!corpus.is_written(&key, &value));
         }

@@ -6,7 +6,7 @@
 
 use super::{Random, mix};
 use crate::Result;
-use crate::trace::{Recording, Tables};
+use crate::trace::{Recording, Renames, Tables};
 use bifold::pool;
 use std::collections::HashMap;
 use xxhash_rust::xxh3::xxh3_64;
@@ -38,6 +38,11 @@ impl Traced {
         while let Some((_, name)) = cursor.next()? {
             names.push(String::from_utf8_lossy(name).into_owned());
         }
+        let mut renames = Vec::new();
+        let mut cursor = txn.table(crate::trace::RENAMES)?.cursor();
+        while let Some((_, renamed)) = cursor.next()? {
+            renames.push(serde_json::from_slice(renamed)?);
+        }
         let mut shared = HashMap::new();
         let mut cursor = txn.table(crate::trace::SHARED)?.cursor();
         while let Some((table, number)) = cursor.next()? {
@@ -48,7 +53,7 @@ impl Traced {
         while let Some((thread, _)) = cursor.next()? {
             threads.push(u32::from_be_bytes(thread.try_into()?));
         }
-        let tables = Tables::new(names, recording.longest)?;
+        let tables = Tables::new(names, Renames::new(renames), recording.longest)?;
         Ok(Self { recording: recording.clone(), tables, shared, threads })
     }
 
@@ -130,15 +135,16 @@ pub fn make(key: &[u8], version: u32, len: u64, value: &mut Vec<u8>) {
     }
 }
 
-/// Whether `value` is one that was made for `key`.
-pub fn is_made(key: &[u8], value: &[u8]) -> bool {
+/// The version in which `value` was made for `key`, 0 if it is too short to say; nothing if it was not.
+pub fn made_version(key: &[u8], value: &[u8]) -> Option<u32> {
     let mut state = xxh3_64(key) ^ mix(value.len() as u64);
-    let rest = match value.split_first_chunk::<4>() {
+    let (version, rest) = match value.split_first_chunk::<4>() {
         Some((version, rest)) if value.len() >= VERSIONED => {
-            state ^= u64::from(u32::from_le_bytes(*version)).rotate_left(32);
-            rest
+            let version = u32::from_le_bytes(*version);
+            state ^= u64::from(version).rotate_left(32);
+            (version, rest)
         }
-        _ => value,
+        _ => (0, value),
     };
     let (words, last) = rest.as_chunks::<8>();
     let mut same = true;
@@ -146,7 +152,7 @@ pub fn is_made(key: &[u8], value: &[u8]) -> bool {
         state = mix(state);
         same &= *word == state.to_le_bytes();
     }
-    same && *last == mix(state).to_le_bytes()[..last.len()]
+    (same && *last == mix(state).to_le_bytes()[..last.len()]).then_some(version)
 }
 
 #[cfg(test)]
@@ -160,16 +166,16 @@ mod tests {
             for version in [0, 1, u32::MAX] {
                 make(b"key", version, len, &mut value);
                 assert_eq!(value.len() as u64, len);
-                assert!(is_made(b"key", &value));
+                assert_eq!(made_version(b"key", &value), Some(if len < 8 { 0 } else { version }));
                 if len >= 4 {
-                    assert!(!is_made(b"kez", &value), "{len}");
+                    assert!(made_version(b"kez", &value).is_none(), "{len}");
                 }
                 for bit in 0..value.len().min(50) * 8 {
                     value[bit / 8] ^= 1 << (bit % 8);
-                    assert!(!is_made(b"key", &value), "{len}: bit {bit}");
+                    assert!(made_version(b"key", &value).is_none(), "{len}: bit {bit}");
                     value[bit / 8] ^= 1 << (bit % 8);
                 }
-                assert!(len < 8 || !is_made(b"key", &value[..value.len() - 1]));
+                assert!(len < 8 || made_version(b"key", &value[..value.len() - 1]).is_none());
             }
         }
     }

@@ -1,6 +1,7 @@
-//! Loading a corpus into a new store.
+//! Loading a corpus into a new store, and reading all that one holds.
 #![forbid(unsafe_code)]
 
+use super::reading::hex;
 use super::{Driven, STEP_MS, Tally};
 use crate::corpus::Corpus;
 use crate::workload::Op;
@@ -10,8 +11,10 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Entries that are handed over at a time by the thread that makes them.
+/// Entries that are handed over at a time by the thread that makes them, and bytes from which on fewer are: they lie in
+/// the memory that the store is to have.
 const PART: usize = 1000;
+const PART_BYTES: usize = 128 << 10;
 /// Parts that may wait.
 const PARTS: usize = 16;
 
@@ -27,10 +30,12 @@ pub fn load<S: Store>(store: &S, corpus: &Corpus, sorted: bool, per_txn: u64) ->
     thread::scope(|scope| {
         let (send, receive) = sync_channel::<Vec<Entry>>(PARTS);
         let made = scope.spawn(move || -> Result<()> {
-            let mut part = Vec::with_capacity(PART);
+            let (mut part, mut bytes) = (Vec::with_capacity(PART), 0);
             corpus.for_each(sorted, |key, value| {
                 part.push((key.to_vec(), value.to_vec()));
-                if part.len() == PART {
+                bytes += key.len() + value.len();
+                if part.len() == PART || bytes >= PART_BYTES {
+                    bytes = 0;
                     let full = std::mem::replace(&mut part, Vec::with_capacity(PART));
                     send.send(full).map_err(|_| "nobody takes the entries")?;
                 }
@@ -77,6 +82,8 @@ pub fn load<S: Store>(store: &S, corpus: &Corpus, sorted: bool, per_txn: u64) ->
             seconds,
             series,
             checkpoints: Vec::new(),
+            open_loop: None,
+            history: None,
         })
     })
 }
@@ -97,4 +104,28 @@ fn verify<S: Store>(store: &S, corpus: &Corpus) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Reads all that a store holds. `is_right` checks each value, by its key. Returns how many entries there are.
+///
+/// # Errors
+/// The store's; or which value is wrong; or if they are out of order.
+pub fn read_all<S: Store>(store: &S, is_right: impl Fn(&[u8], &[u8]) -> bool) -> Result<u64> {
+    let (mut wrong, mut last): (Option<Vec<u8>>, Option<Vec<u8>>) = (None, None);
+    let (mut in_order, mut shown) = (true, 0u64);
+    let seen = store.scan(&[], u64::MAX, |key, value| {
+        in_order &= last.as_deref().is_none_or(|last| last < key);
+        key.clone_into(last.get_or_insert_default());
+        if !is_right(key, value) {
+            wrong.get_or_insert_with(|| key.to_vec());
+        }
+        shown += 1;
+    })?;
+    if let Some(key) = wrong {
+        return Err(format!("{}: the value of key {} is wrong", S::NAME, hex(&key)).into());
+    }
+    if !in_order || seen != shown {
+        return Err(format!("{}: a scan of all entries shows them out of order", S::NAME).into());
+    }
+    Ok(seen)
 }

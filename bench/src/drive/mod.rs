@@ -5,25 +5,38 @@
 //!
 //! Closed loop: each thread begins an operation when the one before has ended. Open loop (a rate is set): operations
 //! are due at even times, whether or not the store keeps up, and a latency counts from when it was due. So a stall is
-//! felt by all that had to wait for it (the correction of "coordinated omission" that Gil Tene asks for).
+//! felt by all that had to wait for it (the correction of "coordinated omission" that Gil Tene asks for). The times are
+//! counted anew from the end of the warm-up. What was due before the end and never begun has no latency; how many there
+//! were is told ([`OpenLoop`]).
 #![forbid(unsafe_code)]
 
+mod held;
+mod history;
 mod load;
+mod reading;
 mod replay;
+mod schedule;
 mod shared;
 mod tally;
 mod turns;
 mod worker;
 
-pub use load::load;
-pub use replay::{Replayed, read_all, replay};
+#[cfg(test)]
+mod tests;
+
+pub use load::{load, read_all};
+pub use reading::{Checked, check_nanos};
+pub use replay::{Replayed, replay};
 pub use tally::{Latencies, OpTally, Tally};
 
 use crate::corpus::Corpus;
 use crate::workload::{Role, Threads};
 use crate::{Result, Store};
+use held::read_held;
+use history::History;
 use serde::{Deserialize, Serialize};
 use shared::Shared;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 use worker::Worker;
@@ -57,6 +70,38 @@ pub struct Pace {
 /// Width of a step in [`Driven::series`], in milliseconds.
 pub const STEP_MS: u64 = 100;
 
+/// What is to be done, and to what.
+#[derive(Debug)]
+pub struct Job<'a, S> {
+    /// The store.
+    pub store: &'a S,
+    /// What its entries are.
+    pub corpus: &'a Corpus,
+    /// Who does what.
+    pub roles: &'a [Role],
+    /// Entries in it: more than the corpus has, if some were inserted.
+    pub entries: u64,
+    /// For how long, and how fast.
+    pub pace: &'a Pace,
+}
+
+/// How a rate was kept.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct OpenLoop {
+    /// Operations that were due before the run ended. Of a run of so many operations, those that would have been if
+    /// more had been asked for.
+    pub due: u64,
+    /// Of these, those that were begun.
+    pub begun: u64,
+}
+
+impl OpenLoop {
+    /// The share of the rate that was kept, at most 1.
+    pub fn kept(&self) -> f64 {
+        self.begun as f64 / self.due.max(1) as f64
+    }
+}
+
 /// What a run came to.
 #[derive(Debug)]
 pub struct Driven {
@@ -72,55 +117,53 @@ pub struct Driven {
     pub checkpoints: Vec<f64>,
     /// Entries there at the end.
     pub entries: u64,
+    /// How the rate was kept, if one was set.
+    pub open_loop: Option<OpenLoop>,
+    /// Of the entries followed, what was written.
+    history: Option<History>,
 }
 
 /// Called once, when the warm-up is over.
 pub type Begin<'a> = &'a mut (dyn FnMut() + Send);
 
-/// Has `roles` work on a store that holds `entries` entries of `corpus`.
+/// Does a job.
+///
+/// Snapshots that roles read in are taken first: what they show was there before anything is written.
 ///
 /// # Errors
-/// The store's; or which value was wrong, or missing.
-pub fn run<S: Store>(
-    store: &S,
-    corpus: &Corpus,
-    roles: &[Role],
-    entries: u64,
-    pace: &Pace,
-    begin: Begin<'_>,
-) -> Result<Driven> {
-    let held = roles.iter().any(|role| role.beside_snapshot);
-    if !held {
-        return run_all(store, corpus, roles, entries, pace, begin);
-    }
-    store.hold(|| run_all(store, corpus, roles, entries, pace, begin))
-}
-
-fn run_all<S: Store>(
-    store: &S,
-    corpus: &Corpus,
-    roles: &[Role],
-    entries: u64,
-    pace: &Pace,
-    begin: Begin<'_>,
-) -> Result<Driven> {
+/// The store's; or which value was wrong, or missing, or changed in a snapshot.
+pub fn run<S: Store>(job: &Job<'_, S>, begin: Begin<'_>) -> Result<Driven> {
+    let &Job { store, pace, entries, .. } = job;
     let of = |role: &Role| if role.threads == Threads::All { pace.threads.max(1) } else { 1 };
-    let threads: u64 = roles.iter().map(of).sum();
-    let measured: u64 = roles.iter().filter(|role| role.measured).map(of).sum();
-    let shared = Shared::new(entries, threads, pace);
+    let paced = |role: &Role| role.measured && !role.in_snapshot;
+    let threads: u64 = job.roles.iter().map(of).sum();
+    let measured: u64 = job.roles.iter().filter(|role| paced(role)).map(of).sum();
+    let shared = Shared::new(entries, threads, pace, job.roles.iter().any(Role::writes));
     let (mut done, mut beside) = (Tally::default(), Tally::default());
     let (mut seconds, mut checkpoints) = (0.0, Vec::new());
     thread::scope(|scope| -> Result<()> {
-        let mut workers = Vec::new();
-        for (role, index) in roles.iter().flat_map(|role| (0..of(role)).map(move |index| (role, index))) {
-            let stream = workers.len() as u64;
-            let share = role.measured.then_some((index, measured));
-            let (shared, corpus) = (&shared, corpus);
+        let (mut workers, mut snapshots) = (Vec::new(), 0);
+        let (holds, held) = mpsc::channel();
+        // Whoever fails ends it for all.
+        let ended = |result: Result<Tally>| result.inspect_err(|_| shared.stop());
+        let all = job.roles.iter().flat_map(|role| (0..of(role)).map(move |index| (role, index)));
+        let (readers, others): (Vec<_>, Vec<_>) =
+            (0u64..).zip(all).partition(|(_, (role, _))| role.in_snapshot);
+        for (stream, (role, _)) in readers {
+            let (holds, shared) = (holds.clone(), &shared);
+            let work = move || ended(read_held(job, role, shared, stream, holds));
+            workers.push((role.measured, scope.spawn(work)));
+            snapshots += 1;
+        }
+        drop(holds);
+        // One that fails says nothing, and is asked below.
+        let _ = held.into_iter().take(snapshots).count();
+        for (stream, (role, index)) in others {
+            let share = paced(role).then_some((index, measured));
+            let shared = &shared;
             let work = move || {
-                let mut worker = Worker::new(store, corpus, role, shared, pace, stream, share);
-                let result = worker.run();
-                // Whoever fails ends it for all.
-                result.inspect_err(|_| shared.stop()).map(|()| worker.tally)
+                let mut worker = Worker::new(store, job.corpus, role, shared, pace, stream, share);
+                ended(worker.run().map(|()| worker.tally))
             };
             workers.push((role.measured, scope.spawn(work)));
         }
@@ -134,9 +177,18 @@ fn run_all<S: Store>(
         Ok(())
     })?;
     let series = std::mem::take(&mut done.series);
-    // What was begun before the end counts, and so does the time until it was done.
-    let seconds = if done.last.is_zero() { seconds } else { done.last.as_secs_f64() };
-    Ok(Driven { measured: done, beside, seconds, series, checkpoints, entries: shared.entries() })
+    // What was begun before the end counts, and so does the time until it was done; and, where times are set for it, the
+    // time in which nothing was due.
+    let last = done.last.as_secs_f64();
+    let seconds = match (pace.until, pace.rate) {
+        (Until::Seconds(_), Some(_)) => seconds.max(last),
+        _ if done.last.is_zero() => seconds,
+        _ => last,
+    };
+    let open_loop = pace.rate.map(|_| done.open_loop);
+    let entries = shared.entries();
+    let history = shared.into_history();
+    Ok(Driven { measured: done, beside, seconds, series, checkpoints, entries, open_loop, history })
 }
 
 /// Lets the workers go through warm-up and measurement, and looks for checkpoints meanwhile. Returns the seconds

@@ -4,11 +4,11 @@
 //! transaction; changes of a write transaction are kept until its commit, and then put and deleted.
 #![forbid(unsafe_code)]
 
+use super::reading::hex;
 use super::tally::Tally;
 use super::turns::{Turn, Turns};
-use super::worker::hex;
 use super::{Begin, Driven};
-use crate::corpus::{Traced, is_made, make};
+use crate::corpus::{Traced, made_version, make};
 use crate::trace::{Changes, Expected, Session, Span, Step, after};
 use crate::workload::Op;
 use crate::{Order, Result, Store};
@@ -91,31 +91,17 @@ pub fn replay<S: Store>(
         Ok(())
     })?;
     let series = std::mem::take(&mut done.series);
-    let driven =
-        Driven { measured: done, beside: Tally::default(), seconds, series, checkpoints, entries: 0 };
+    let driven = Driven {
+        measured: done,
+        beside: Tally::default(),
+        seconds,
+        series,
+        checkpoints,
+        entries: 0,
+        open_loop: None,
+        history: None,
+    };
     Ok(Replayed { driven, notes: differing.words(S::NAME) })
-}
-
-/// Reads all that a store holds, and checks it. Returns how many entries there are.
-///
-/// # Errors
-/// The store's; or which value is wrong.
-pub fn read_all<S: Store>(store: &S) -> Result<u64> {
-    let mut reading = Reading::default();
-    let mut last: Option<Vec<u8>> = None;
-    let mut in_order = true;
-    let seen = store.scan(&[], u64::MAX, |key, value| {
-        in_order &= last.as_deref().is_none_or(|last| last < key);
-        key.clone_into(last.get_or_insert_default());
-        reading.see(key, value);
-    })?;
-    if let Some(key) = reading.wrong {
-        return Err(format!("{}: the value of key {} is wrong", S::NAME, hex(&key)).into());
-    }
-    if !in_order || seen != reading.entries {
-        return Err(format!("{}: a scan of all entries shows them out of order", S::NAME).into());
-    }
-    Ok(seen)
 }
 
 /// In what a replay differed from the recording.
@@ -160,7 +146,7 @@ struct Reading {
 impl Reading {
     #[inline]
     fn see(&mut self, key: &[u8], value: &[u8]) {
-        if !is_made(key, value) {
+        if made_version(key, value).is_none() {
             self.wrong.get_or_insert_with(|| key.to_vec());
         }
         self.entries += 1;
@@ -204,7 +190,7 @@ impl<'a, S: Store> Thread<'a, S> {
         Self {
             store,
             traced,
-            session: Session::new(traced.tables(), traced.shared(), traced.recording().hidden),
+            session: Session::new(traced.tables(), traced.shared(), traced.recording().hidden, thread),
             turn,
             turns,
             recorded: thread,
@@ -225,7 +211,7 @@ impl<'a, S: Store> Thread<'a, S> {
                 return Ok(());
             }
             self.number += 1;
-            let step = self.session.step(op);
+            let step = self.session.step(micros, op);
             if let Step::Get { txn, key, expected, fresh } = step {
                 if txn != self.txn || self.gets.len() == GETS {
                     self.do_gets()?;

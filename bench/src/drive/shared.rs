@@ -1,13 +1,14 @@
 //! What the threads of a run share: whether it goes on, what is left to do, and which entries are there.
 #![forbid(unsafe_code)]
 
+use super::history::History;
 use super::{Pace, Until};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Operations that a thread takes at a time of those that are left.
-const PART: u64 = 256;
+/// Operations that a thread takes at a time of those that are left, unless they are due one by one.
+pub(super) const PART: u64 = 256;
 
 /// The state of a run.
 pub(super) struct Shared {
@@ -20,10 +21,12 @@ pub(super) struct Shared {
     next: AtomicU64,
     /// For each thread, the number of the entry that it inserts, or `u64::MAX`.
     inserting: Vec<AtomicU64>,
+    /// What readers may be shown; nothing if nobody writes.
+    history: Option<History>,
 }
 
 impl Shared {
-    pub(super) fn new(entries: u64, threads: u64, pace: &Pace) -> Self {
+    pub(super) fn new(entries: u64, threads: u64, pace: &Pace, writes: bool) -> Self {
         let left = match pace.until {
             Until::Operations(operations) => Some(AtomicU64::new(operations)),
             Until::Seconds(_) => None,
@@ -35,7 +38,19 @@ impl Shared {
             left,
             next: AtomicU64::new(entries),
             inserting: (0..threads).map(|_| AtomicU64::new(u64::MAX)).collect(),
+            history: writes.then(|| History::new(entries, pace.seed)),
         }
+    }
+
+    /// What readers may be shown, if anybody writes.
+    #[inline]
+    pub(super) fn history(&self) -> Option<&History> {
+        self.history.as_ref()
+    }
+
+    /// The same, when the run is over.
+    pub(super) fn into_history(self) -> Option<History> {
+        self.history
     }
 
     pub(super) fn stop(&self) {
@@ -62,12 +77,12 @@ impl Shared {
         self.start.get().copied()
     }
 
-    /// Takes some of the operations that are left; how many, 0 at the end.
-    pub(super) fn take(&self) -> u64 {
+    /// Takes at most `most` of the operations that are left; how many, 0 at the end.
+    pub(super) fn take(&self, most: u64) -> u64 {
         let Some(left) = &self.left else { return u64::MAX };
         let mut now = left.load(Ordering::Relaxed);
         loop {
-            let taken = now.min(PART);
+            let taken = now.min(most);
             match left.compare_exchange_weak(now, now - taken, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return taken,
                 Err(other) => now = other,
@@ -109,13 +124,13 @@ mod tests {
     #[test]
     fn an_entry_is_there_when_all_before_it_are() {
         let pace = Pace { threads: 2, warmup: 0.0, until: Until::Operations(600), rate: None, seed: 1 };
-        let shared = Shared::new(100, 2, &pace);
+        let shared = Shared::new(100, 2, &pace, false);
         assert_eq!(shared.there(), 100);
         assert_eq!((shared.begin_insert(0), shared.begin_insert(1)), (100, 101));
         shared.end_insert(1);
         assert_eq!(shared.there(), 100);
         shared.end_insert(0);
         assert_eq!((shared.there(), shared.entries()), (102, 102));
-        assert_eq!([shared.take(), shared.take(), shared.take(), shared.take()], [256, 256, 88, 0]);
+        assert_eq!([(); 4].map(|()| shared.take(PART)), [256, 256, 88, 0]);
     }
 }

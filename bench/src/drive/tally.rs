@@ -1,7 +1,7 @@
 //! What threads have done, and how long it took.
 #![forbid(unsafe_code)]
 
-use super::STEP_MS;
+use super::{OpenLoop, STEP_MS};
 use crate::Result;
 use crate::workload::Op;
 use hdrhistogram::Histogram;
@@ -44,6 +44,8 @@ pub struct Tally {
     pub series: Vec<u64>,
     /// When the last operation that counts had ended, since measuring began.
     pub last: Duration,
+    /// How the rate was kept, if one was set.
+    pub open_loop: OpenLoop,
 }
 
 impl Tally {
@@ -93,6 +95,8 @@ impl Tally {
             mine.latencies.add(&tally.latencies)?;
         }
         self.last = self.last.max(other.last);
+        self.open_loop.due += other.open_loop.due;
+        self.open_loop.begun += other.open_loop.begun;
         self.transactions += other.transactions;
         self.entries_read += other.entries_read;
         self.bytes_read += other.bytes_read;

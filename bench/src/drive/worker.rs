@@ -1,14 +1,16 @@
 //! One thread of a run: it chooses operations, does them, times them, and checks what it was shown.
 #![forbid(unsafe_code)]
 
-use super::Pace;
-use super::shared::Shared;
+use super::history::Batch;
+use super::reading::{Reading, hex};
+use super::schedule::Schedule;
+use super::shared::{PART, Shared};
 use super::tally::Tally;
+use super::{OpenLoop, Pace, Until};
 use crate::corpus::Corpus;
 use crate::workload::{Choice, Op, Role, Threads};
 use crate::{Order, Result, Store};
 use std::cell::RefCell;
-use std::fmt::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,9 +23,11 @@ pub(super) struct Worker<'a, S> {
     shared: &'a Shared,
     /// Its number among all threads.
     thread: usize,
-    /// Between two operations that are due, if the rate is set, and when the next is.
-    interval: Option<Duration>,
-    due: Option<Instant>,
+    /// When operations are due, if the rate is set.
+    schedule: Option<Schedule>,
+    until: Until,
+    /// When measuring began, as it was known before the operation at hand: if it was, the operation counts.
+    since: Option<Instant>,
     measured: bool,
     /// No other thread writes.
     alone: bool,
@@ -38,6 +42,8 @@ pub(super) struct Worker<'a, S> {
     deleted: bool,
     /// Something was put, and keys and values are still what it was.
     wrote: bool,
+    /// What of the transaction at hand is followed.
+    batch: Batch,
     pub(super) tally: Tally,
 }
 
@@ -53,23 +59,17 @@ impl<'a, S: Store> Worker<'a, S> {
         share: Option<(u64, u64)>,
     ) -> Self {
         let known = corpus.known();
-        let rate = pace.rate.filter(|_| share.is_some());
-        let interval = rate.map(|rate| {
-            let threads = share.map_or(1, |(_, of)| of);
-            Duration::from_secs_f64(threads as f64 / rate)
-        });
-        let first = interval.map(|interval| {
-            let (index, of) = share.unwrap_or((0, 1));
-            Instant::now() + interval.mul_f64(index as f64 / of as f64)
-        });
+        let now = Instant::now();
+        let schedule = share.zip(pace.rate).map(|((index, of), rate)| Schedule::new(rate, index, of, now));
         Self {
             store,
             corpus,
             role,
             shared,
             thread: stream as usize,
-            interval,
-            due: first,
+            schedule,
+            until: pace.until,
+            since: None,
             measured: share.is_some(),
             alone: pace.threads <= 1 || role.threads == Threads::One,
             choice: Choice::new(role.distribution, known, pace.seed, stream),
@@ -79,22 +79,25 @@ impl<'a, S: Store> Worker<'a, S> {
             values: Vec::new(),
             deleted: false,
             wrote: false,
+            batch: Batch::default(),
             tally: Tally::default(),
         }
     }
 
     /// Does transactions until the run is over.
     pub(super) fn run(&mut self) -> Result<()> {
-        let per_txn = if self.interval.is_some() { 1 } else { self.role.per_txn.max(1) };
+        let part = if self.schedule.is_some() { 1 } else { PART };
         let mut left = 0u64;
         while !self.shared.stopped() {
+            self.wait_until_due();
+            if self.shared.stopped() {
+                break;
+            }
             let op = self.draw();
-            // Of the others, one is a transaction.
-            let many = matches!(op, Op::Read | Op::Missing | Op::Update | Op::Delete);
-            let mut count = if many { per_txn } else { 1 };
-            if self.measured && self.shared.measured_since().is_some() {
+            let mut count = if self.schedule.is_some() { 1 } else { self.role.at_once(op) };
+            if self.measured && self.since.is_some() {
                 if left == 0 {
-                    left = self.shared.take();
+                    left = self.shared.take(part);
                     if left == 0 {
                         break;
                     }
@@ -103,12 +106,9 @@ impl<'a, S: Store> Worker<'a, S> {
                 left -= count;
             }
             let entries = if op == Op::ReadMany { self.role.per_txn.max(1) } else { count };
-            self.wait_until_due();
-            if self.shared.stopped() {
-                break;
-            }
             self.transaction(op, entries)?;
         }
+        self.end_schedule();
         self.put_back()?;
         self.read_back()
     }
@@ -126,29 +126,54 @@ impl<'a, S: Store> Worker<'a, S> {
         mix.last().map_or(Op::Read, |(op, _)| *op)
     }
 
-    /// In an open loop, waits until the next operation is due.
-    fn wait_until_due(&self) {
-        while let Some(early) = self.due.map(|due| due.saturating_duration_since(Instant::now()))
-            && !early.is_zero()
-            && !self.shared.stopped()
-        {
-            thread::sleep(early.min(Duration::from_millis(10)));
+    /// Looks whether what is done next counts. In an open loop, waits until it is due: times that are counted from the end
+    /// of the warm-up, so that nothing of it delays what counts.
+    fn wait_until_due(&mut self) {
+        loop {
+            self.since = self.shared.measured_since();
+            let Some(schedule) = &mut self.schedule else { return };
+            if let Some(start) = self.since {
+                schedule.begin_anew(start);
+            }
+            let due = schedule.due();
+            let early = due.saturating_duration_since(Instant::now());
+            // What would be due at the end or later is not.
+            let is_due = early.is_zero() && self.end().is_none_or(|end| due < end);
+            if is_due || self.shared.stopped() {
+                return;
+            }
+            thread::sleep(early.clamp(Duration::from_micros(1), Duration::from_millis(10)));
+        }
+    }
+
+    /// When the run ends, if a time was set and it is not in its warm-up.
+    fn end(&self) -> Option<Instant> {
+        match (self.since, self.until) {
+            (Some(start), Until::Seconds(seconds)) => Some(start + Duration::from_secs_f64(seconds)),
+            _ => None,
         }
     }
 
     /// When the operation began, as far as its latency is concerned.
     fn begin(&mut self) -> Instant {
-        match (self.due, self.interval) {
-            (Some(due), Some(interval)) => {
-                self.due = Some(due + interval);
-                due
-            }
-            _ => Instant::now(),
-        }
+        let now = Instant::now();
+        self.schedule.as_mut().map_or(now, |schedule| schedule.begin(now))
+    }
+
+    /// The run is over: nothing more is due, and what was and has not begun never will.
+    fn end_schedule(&mut self) {
+        let Some((mut schedule, start)) = self.schedule.take().zip(self.shared.measured_since()) else {
+            return;
+        };
+        // All this while it may have waited for one operation of the warm-up.
+        schedule.begin_anew(start);
+        self.since = Some(start);
+        let (due, begun) = schedule.kept(self.end());
+        self.tally.open_loop = OpenLoop { due, begun };
     }
 
     fn note(&mut self, op: Op, begun: Instant, ended: Instant) {
-        if let Some(start) = self.shared.measured_since()
+        if let Some(start) = self.since
             && begun >= start
         {
             self.tally.note(op, ended.saturating_duration_since(begun), ended - start);
@@ -203,7 +228,7 @@ impl<'a, S: Store> Worker<'a, S> {
         }
         let mut begins = Vec::with_capacity(self.keys.len() + 1);
         begins.push(self.begin());
-        let reading = RefCell::new((Reading::new(self.corpus), 0usize));
+        let reading = RefCell::new((self.reading(), 0usize));
         let keys = self.keys.iter().enumerate().map(|(index, key)| {
             // Where the store asks for the next key, it is done with the one before.
             if index > 0 {
@@ -219,7 +244,7 @@ impl<'a, S: Store> Worker<'a, S> {
         begins.push(Instant::now());
         let reading = reading.into_inner().0;
         let wanted = if op == Op::Missing { 0 } else { count };
-        self.settle(reading, found, wanted, "gets")?;
+        self.settle(&reading, found, wanted, "gets")?;
         for pair in begins.windows(2) {
             self.note(op, pair[0], pair[1]);
         }
@@ -227,10 +252,10 @@ impl<'a, S: Store> Worker<'a, S> {
     }
 
     /// Takes note of what was read, if it was right.
-    fn settle(&mut self, reading: Reading<'_>, found: u64, wanted: u64, what: &str) -> Result<()> {
+    fn settle(&mut self, reading: &Reading<'_>, found: u64, wanted: u64, what: &str) -> Result<()> {
         let name = S::NAME;
-        if let Some(key) = reading.wrong {
-            return Err(format!("{name}: {what}: the value of key {} is wrong", hex(&key)).into());
+        if let Some(wrong) = reading.wrong() {
+            return Err(format!("{name}: {what}: {wrong}").into());
         }
         if found != wanted || reading.entries != wanted {
             let seen = reading.entries;
@@ -248,14 +273,14 @@ impl<'a, S: Store> Worker<'a, S> {
     fn get_many(&mut self, count: u64) -> Result<()> {
         self.choose(count);
         let begun = self.begin();
-        let mut reading = Reading::new(self.corpus);
+        let mut reading = self.reading();
         let keys = &self.keys;
         let found = self.store.get_many(keys, |index, value| match keys.get(index) {
             Some(key) => reading.see(key, value),
-            None => reading.wrong = Some(Vec::new()),
+            None => reading.see_unasked(),
         })?;
         let ended = Instant::now();
-        self.settle(reading, found, count, "get_many")?;
+        self.settle(&reading, found, count, "get_many")?;
         self.note(Op::ReadMany, begun, ended);
         Ok(())
     }
@@ -269,7 +294,7 @@ impl<'a, S: Store> Worker<'a, S> {
             (limit, from) = (u64::MAX, Vec::new());
         }
         let begun = self.begin();
-        let mut reading = Reading::new(self.corpus);
+        let mut reading = self.reading();
         let mut last: Option<Vec<u8>> = None;
         let mut in_order = true;
         let (back, whole) = (op == Op::ScanBack, op == Op::FullScan);
@@ -303,7 +328,7 @@ impl<'a, S: Store> Worker<'a, S> {
             _ if reading.entries == limit => limit,
             _ => reading.entries.max(self.certain(back).min(limit)),
         };
-        self.settle(reading, seen, wanted, "a scan")?;
+        self.settle(&reading, seen, wanted, "a scan")?;
         self.keys[0] = from;
         self.note(op, begun, ended);
         Ok(())
@@ -320,10 +345,10 @@ impl<'a, S: Store> Worker<'a, S> {
     }
 
     fn read_chosen(&mut self) -> Result<()> {
-        let mut reading = Reading::new(self.corpus);
+        let mut reading = self.reading();
         let key = &self.keys[0];
         let found = self.store.gets(std::iter::once(key), |value| reading.see(key, value))?;
-        self.settle(reading, found, 1, "a read before a write")
+        self.settle(&reading, found, 1, "a read before a write")
     }
 
     /// Makes other values for the keys chosen, which then differ, and puts them.
@@ -335,15 +360,35 @@ impl<'a, S: Store> Worker<'a, S> {
     }
 
     fn make_values(&mut self) {
+        // Whatever version it is, a reader can tell that it was written.
+        let any = self.choice.random().draw() as u32;
+        let version = self.begin_changes(true).unwrap_or(any);
         self.values.resize_with(self.keys.len(), Vec::new);
         for (key, value) in self.keys.iter().zip(&mut self.values) {
-            // Whatever version it is, a reader can tell that it was written.
-            self.corpus.value(key, self.choice.random().draw() as u32, value);
+            self.corpus.value(key, version, value);
         }
+    }
+
+    /// The entries of `keys` are about to be put, or deleted. Returns the version that they must have, if it is given.
+    fn begin_changes(&mut self, puts: bool) -> Option<u32> {
+        let keys = self.keys.iter().map(|key| (self.corpus.tag(key), key.as_slice()));
+        self.shared.history()?.begin(keys, puts, &mut self.batch)
+    }
+
+    fn acknowledged(&mut self) {
+        if let Some(history) = self.shared.history() {
+            history.acknowledge(&mut self.batch);
+        }
+    }
+
+    /// For a read that is about to begin.
+    fn reading(&self) -> Reading<'a> {
+        Reading::begin(self.corpus, self.shared.history())
     }
 
     fn put(&mut self) -> Result<()> {
         self.store.put(Order::Random, self.keys.iter().zip(&self.values))?;
+        self.acknowledged();
         self.wrote = true;
         let bytes = self.keys.iter().chain(&self.values).map(Vec::len).sum();
         self.note_written(self.keys.len(), bytes);
@@ -392,7 +437,7 @@ impl<'a, S: Store> Worker<'a, S> {
         let ended = Instant::now();
         self.note(op, begun, ended);
         let more = self.keys.len() as u64 - 1;
-        if let Some(start) = self.shared.measured_since()
+        if let Some(start) = self.since
             && more > 0
         {
             self.tally.note_more(op, more, ended.saturating_duration_since(start));
@@ -419,8 +464,10 @@ impl<'a, S: Store> Worker<'a, S> {
         self.choose(count);
         self.keys.sort_unstable();
         self.keys.dedup();
+        let _ = self.begin_changes(false);
         let begun = self.begin();
         self.store.delete(self.keys.iter())?;
+        self.acknowledged();
         self.deleted = true;
         self.note_written(self.keys.len(), self.keys.iter().map(Vec::len).sum());
         self.note_commit(Op::Delete, begun);
@@ -443,39 +490,8 @@ impl<'a, S: Store> Worker<'a, S> {
     }
 }
 
-/// Checks what a store shows.
-struct Reading<'a> {
-    corpus: &'a Corpus,
-    entries: u64,
-    bytes: u64,
-    /// The key of the first wrong value.
-    wrong: Option<Vec<u8>>,
-}
-
-impl<'a> Reading<'a> {
-    fn new(corpus: &'a Corpus) -> Self {
-        Self { corpus, entries: 0, bytes: 0, wrong: None }
-    }
-
-    #[inline]
-    fn see(&mut self, key: &[u8], value: &[u8]) {
-        if !self.corpus.is_written(key, value) {
-            self.wrong.get_or_insert_with(|| key.to_vec());
-        }
-        self.entries += 1;
-        self.bytes += (key.len() + value.len()) as u64;
-    }
-}
-
 fn shuffle(keys: &mut [Vec<u8>], random: &mut crate::corpus::Random) {
     for at in (1..keys.len()).rev() {
         keys.swap(at, random.below(at as u64 + 1) as usize);
     }
-}
-
-pub(super) fn hex(key: &[u8]) -> String {
-    key.iter().take(40).fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -20,7 +20,7 @@ pub use page::page;
 pub use shares::share;
 pub use summary::{Row, Summary, Value, median};
 pub use table::table;
-pub(crate) use table::{bytes, nanos, short};
+pub(crate) use table::{bytes, nanos, percent, short};
 pub use verdict::verdict;
 
 use crate::cell::{Died, Outcome, Source};
@@ -88,8 +88,11 @@ pub struct Report {
     pub environment: Environment,
     /// The command line.
     pub command: Vec<String>,
-    /// Whether it was cut short.
+    /// Whether it came to its end.
     pub complete: bool,
+    /// If not, why, and what was not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_short: Option<String>,
     /// What the machine can do at all, if that was measured too.
     pub limits: Option<Limits>,
     /// What writing costs, of the preset `article`.
@@ -123,6 +126,12 @@ impl Report {
     /// I/O errors.
     pub fn write(&self, path: &Path) -> Result<()> {
         write_json(path, self)
+    }
+
+    /// That it was cut short, if it was, and why; what is not `here` was not measured.
+    pub(crate) fn cut(&self, here: &str) -> Option<String> {
+        let why = self.cut_short.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+        (!self.complete).then(|| format!("This run was cut short{why}: what is not {here} was not measured."))
     }
 
     /// Whether a side gave a wrong answer, an error, or died of something else than too little memory.

@@ -5,9 +5,10 @@
 #![forbid(unsafe_code)]
 
 use super::{Part, Report};
-use crate::cell::{Died, Outcome};
+use crate::cell::{Died, Latency, Outcome};
+use crate::workload::Op;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A figure over several rounds.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
@@ -65,6 +66,30 @@ impl Row<'_> {
     /// The median over the rounds of what `of` tells of an outcome.
     pub fn value(&self, of: impl Fn(&Outcome) -> f64) -> Option<Value> {
         Value::of(self.outcomes.values().map(|outcome| of(outcome)))
+    }
+
+    /// The share of the rate that was kept, if one was set.
+    pub fn kept(&self) -> Option<Value> {
+        self.value(|outcome| outcome.open_loop.map_or(f64::NAN, |open_loop| open_loop.kept()))
+    }
+
+    /// The kinds of operation that were done beside what is measured.
+    pub fn beside(&self) -> impl Iterator<Item = Op> {
+        let dones = self.outcomes.values().flat_map(|outcome| &outcome.beside.ops);
+        dones.map(|done| done.op).collect::<BTreeSet<_>>().into_iter()
+    }
+
+    /// How many of `op` were done a second beside what is measured.
+    pub fn beside_rate(&self, op: Op) -> Option<Value> {
+        self.value(|outcome| outcome.beside.rate(op).unwrap_or(f64::NAN))
+    }
+
+    /// A latency of `op` where it was done beside what is measured, in nanoseconds.
+    pub fn beside_latency(&self, op: Op, at: impl Fn(&Latency) -> u64) -> Option<Value> {
+        self.value(|outcome| {
+            let done = outcome.beside.ops.iter().find(|done| done.op == op);
+            done.map_or(f64::NAN, |done| at(&done.latency) as f64)
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use super::{Part, Report, Row, Summary, share};
 use crate::cell::{Outcome, REPLAY};
 use crate::limits::Limits;
 use crate::usage::Transfers;
+use crate::workload::Op;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -30,8 +31,8 @@ pub fn table(report: &Report) -> String {
             let _ = writeln!(text, "note: {}", note.strip_prefix(REPLAY).unwrap_or(note));
         }
     }
-    if !report.complete {
-        let _ = writeln!(text, "\nThis run was cut short: what is not here was not measured.");
+    if let Some(cut) = report.cut("here") {
+        let _ = writeln!(text, "\n{cut}");
     }
     text
 }
@@ -68,6 +69,12 @@ fn one(text: &mut String, summary: &Summary<'_>, limits: Option<&Limits>) {
         let costs = ran.iter().map(|row| (row.side, costs(row, summary.part)));
         block(text, ("", &heads, &COSTS), costs);
     }
+    beside(text, summary);
+    let kept = |row: &Row<'_>| Some(format!("{} {}", row.side, percent(row.kept()?.median)));
+    let kept: Vec<String> = summary.rows.iter().filter_map(kept).collect();
+    if !kept.is_empty() {
+        let _ = writeln!(text, "of the operations that were due, begun: {}", kept.join(", "));
+    }
     let limits = limits.filter(|_| summary.rows.iter().any(|row| row.rate.is_some()));
     let shares = summary.rows.iter().filter_map(|row| {
         let (share, of) = share(row, summary.part, summary.workload, limits?)?;
@@ -76,6 +83,22 @@ fn one(text: &mut String, summary: &Summary<'_>, limits: Option<&Limits>) {
     let shares: Vec<String> = shares.collect();
     if !shares.is_empty() {
         let _ = writeln!(text, "of this machine's limits: {}", shares.join(", "));
+    }
+}
+
+/// What was done beside what is measured.
+fn beside(text: &mut String, summary: &Summary<'_>) {
+    let ops: BTreeSet<Op> = summary.rows.iter().flat_map(Row::beside).collect();
+    for op in ops {
+        let of = |row: &Row<'_>| {
+            let rate = short(row.beside_rate(op)?.median);
+            let (p50, p99) = (row.beside_latency(op, |l| l.p50)?, row.beside_latency(op, |l| l.p99)?);
+            Some(format!("{} {rate}/s (p50 {}, p99 {})", row.side, nanos(p50.median), nanos(p99.median)))
+        };
+        let sides: Vec<String> = summary.rows.iter().filter_map(of).collect();
+        if !sides.is_empty() {
+            let _ = writeln!(text, "beside that, {}: {}", op.name(), sides.join(", "));
+        }
     }
 }
 
@@ -159,6 +182,12 @@ pub(crate) fn short(value: f64) -> String {
     }
 }
 
+/// A share in percent; one that is not all is not called so.
+pub(crate) fn percent(share: f64) -> String {
+    let tenths = (share * 1000.0).floor() / 10.0;
+    if tenths >= 99.0 && share < 1.0 { format!("{tenths:.1} %") } else { format!("{:.0} %", share * 100.0) }
+}
+
 /// A time in nanoseconds, in few characters.
 pub(crate) fn nanos(value: f64) -> String {
     match value {
@@ -211,6 +240,10 @@ mod tests {
         assert_eq!(
             [5.0, 1500.0, 15_000.0, 2.5e6, 3e9].map(nanos),
             ["5 ns", "1.5 us", "15 us", "2.5 ms", "3.00 s"]
+        );
+        assert_eq!(
+            [0.0, 0.614, 0.9896, 0.99999, 1.0].map(percent),
+            ["0 %", "61 %", "99 %", "99.9 %", "100 %"]
         );
         assert_eq!([5.0, 20480.0, 3_145_728.0].map(bytes), ["5 B", "20 KiB", "3.0 MiB"]);
     }

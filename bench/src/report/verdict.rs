@@ -1,7 +1,7 @@
 //! What a report means, in words.
 #![forbid(unsafe_code)]
 
-use super::{Report, Row, Summary};
+use super::{Report, Row, Summary, percent};
 use crate::cell::{Died, Outcome};
 use std::fmt::Write;
 
@@ -10,6 +10,8 @@ const MMAP: &str = "bifold-mmap";
 const POOL: &str = "bifold-pool";
 /// Two sides within this factor are called equal, whatever their spread: machines differ more from day to day.
 const EQUAL: f64 = 1.05;
+/// A side that began so much of what was due kept its rate.
+const KEPT: f64 = 0.99;
 
 /// Which side won, workload by workload, and by how much. A difference that the rounds do not bear out is called none.
 pub fn verdict(report: &Report) -> String {
@@ -20,12 +22,19 @@ pub fn verdict(report: &Report) -> String {
             let _ = writeln!(text, "- FAILED: {}, {}, round {round}: {died}", cell.side, cell.workload);
         }
     }
+    let summaries = Summary::all(report);
+    for summary in &summaries {
+        not_kept(&mut text, summary);
+    }
     let mut wins = (0, 0, 0);
-    for summary in Summary::all(report) {
+    for summary in &summaries {
         let (Some(mmap), Some(pool)) = (summary.row(MMAP), summary.row(POOL)) else { continue };
         let said = match compared(mmap, pool) {
             Compared::Neither => continue,
             Compared::Died(side, how) => format!("{side} has no result ({how})"),
+            _ if [mmap, pool].iter().all(|row| keeps(row)) => {
+                "both kept the rate, so that only their latencies and costs can differ".into()
+            }
             Compared::Equal => {
                 wins.2 += 1;
                 "no difference that these rounds bear out".into()
@@ -41,10 +50,10 @@ pub fn verdict(report: &Report) -> String {
         };
         let _ = writeln!(text, "- {}, {}: {said}.", summary.part.title, summary.workload);
     }
-    if text.is_empty() {
+    let (mmap, pool, equal) = wins;
+    if wins == (0, 0, 0) {
         return text;
     }
-    let (mmap, pool, equal) = wins;
     let whole = match (mmap, pool) {
         (0, 0) => "On these workloads it does not matter for speed which side you build with.".to_owned(),
         (_, 0) => format!("mmap wins {mmap} of {}; the pool wins none.", mmap + equal),
@@ -52,6 +61,29 @@ pub fn verdict(report: &Report) -> String {
         _ => format!("mmap wins {mmap}, the pool wins {pool}, {equal} are equal: it depends on what you do."),
     };
     format!("{text}{whole}\n")
+}
+
+/// Whether a rate was set, and the side kept it.
+fn keeps(row: &Row<'_>) -> bool {
+    row.kept().is_some_and(|kept| kept.median >= KEPT)
+}
+
+/// Which sides did not keep the rate.
+fn not_kept(text: &mut String, summary: &Summary<'_>) {
+    for row in &summary.rows {
+        if let Some(kept) = row.kept().filter(|_| !keeps(row)) {
+            let rate = summary.part.pace.rate.unwrap_or(f64::NAN);
+            let _ = writeln!(
+                text,
+                "- NOT KEPT UP: {}, {}: {} kept {} of the rate of {rate} a second; what was due and never begun has no \
+                 latency.",
+                summary.part.title,
+                summary.workload,
+                row.side,
+                percent(kept.median)
+            );
+        }
+    }
 }
 
 /// What the winner pays, or gains besides.

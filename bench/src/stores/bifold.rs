@@ -1,10 +1,11 @@
 //! Bifold, on either backend.
 #![forbid(unsafe_code)]
 
-use crate::{Counters, Durability, Order, Result, Sabotage, Setup, Store};
+use super::sabotage::Broken;
+use crate::store::GetHeld;
+use crate::{Counters, Durability, Order, Result, Setup, Store};
 use bifold::{Builder, Db, PageSource, mmap, pool};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,31 +19,19 @@ pub type Pool = Bifold<pool::Source>;
 pub struct Bifold<S: PageSource> {
     db: Db<S>,
     table: String,
-    /// Values shown, if one in a hundred is to be wrong.
-    lies: Option<AtomicU64>,
+    /// How it is broken, if it is to be.
+    broken: Option<Broken>,
 }
 
 impl<S: PageSource> Bifold<S> {
     /// Shows a value.
     #[inline]
-    fn show(&self, value: &[u8], visit: impl FnOnce(&[u8])) {
-        match &self.lies {
+    fn show(&self, key: &[u8], value: &[u8], visit: impl FnOnce(&[u8])) {
+        match &self.broken {
             None => visit(value),
-            Some(shown) => lie(shown, value, visit),
+            Some(broken) => broken.show(key, value, visit),
         }
     }
-}
-
-/// Shows a value in which a byte is wrong, one time in a hundred.
-#[cold]
-fn lie(shown: &AtomicU64, value: &[u8], visit: impl FnOnce(&[u8])) {
-    let mut value = value.to_vec();
-    if shown.fetch_add(1, Ordering::Relaxed) % 100 == 99
-        && let Some(last) = value.last_mut()
-    {
-        *last ^= 1;
-    }
-    visit(&value);
 }
 
 /// The same builder over slow files, if that is wanted.
@@ -50,7 +39,7 @@ fn lie(shown: &AtomicU64, value: &[u8], visit: impl FnOnce(&[u8])) {
 #[expect(clippy::unnecessary_wraps, reason = "other builds refuse")]
 fn sabotaged<S: PageSource>(builder: Builder<S>, setup: &Setup) -> Result<Builder<S>> {
     Ok(match setup.sabotage {
-        Some(Sabotage::SlowReads(ms)) => {
+        Some(crate::Sabotage::SlowReads(ms)) => {
             use bifold_page_source::{OsFs, testing::FaultFs};
             let slow = FaultFs::new(std::sync::Arc::new(OsFs));
             slow.delay_reads(Duration::from_millis(ms));
@@ -96,7 +85,9 @@ impl Backend for pool::Source {
 }
 
 /// The one table.
-const TABLE: &str = "bench";
+pub(crate) const TABLE: &str = "bench";
+/// The file, in the store's directory.
+pub(crate) const FILE: &str = "data.bifold";
 
 impl<S: Backend> Store for Bifold<S> {
     const NAME: &'static str = S::STORE;
@@ -111,14 +102,13 @@ impl<S: Backend> Store for Bifold<S> {
         };
         let builder = Db::builder().delta_size(setup.delta_bytes).durability(durability);
         let builder = sabotaged(builder.backend(S::options(setup)), setup)?;
-        let lies = setup.sabotage == Some(Sabotage::WrongByte);
-        let db = builder.open(dir.join("data.bifold"))?;
-        Ok(Self { db, table: TABLE.into(), lies: lies.then(AtomicU64::default) })
+        let db = builder.open(dir.join(FILE))?;
+        Ok(Self { db, table: TABLE.into(), broken: setup.sabotage.and_then(Broken::new) })
     }
 
     fn open_read_only(file: &Path, table: &str, setup: &Setup) -> Result<Self> {
         let db = Db::builder().backend(S::options(setup)).read_only().open(file)?;
-        Ok(Self { db, table: table.into(), lies: None })
+        Ok(Self { db, table: table.into(), broken: None })
     }
 
     fn put<K, V>(&self, order: Order, entries: impl Iterator<Item = (K, V)>) -> Result<()>
@@ -136,6 +126,16 @@ impl<S: Backend> Store for Bifold<S> {
             load.finish()?;
         } else {
             for (key, value) in entries {
+                if let Some(broken) = &self.broken {
+                    if broken.remembers()
+                        && let Some(before) = table.get(key.as_ref())?
+                    {
+                        broken.remember(key.as_ref(), &before);
+                    }
+                    if broken.drops() {
+                        continue;
+                    }
+                }
                 table.insert(key, value)?;
             }
         }
@@ -162,8 +162,8 @@ impl<S: Backend> Store for Bifold<S> {
         let table = txn.table(&self.table)?;
         let mut found = 0;
         for key in keys {
-            if let Some(value) = table.get(key)? {
-                self.show(&value, &mut visit);
+            if let Some(value) = table.get(key.as_ref())? {
+                self.show(key.as_ref(), &value, &mut visit);
                 found += 1;
             }
         }
@@ -176,7 +176,7 @@ impl<S: Backend> Store for Bifold<S> {
         let mut seen = 0;
         let mut entry = cursor.seek(from)?;
         while let Some((key, value)) = entry.filter(|_| seen < limit) {
-            self.show(value, |value| visit(key, value));
+            self.show(key, value, |value| visit(key, value));
             seen += 1;
             entry = cursor.next()?;
         }
@@ -189,9 +189,11 @@ impl<S: Backend> Store for Bifold<S> {
     {
         let txn = self.db.read()?;
         let mut found = 0;
-        for (index, value) in txn.table(&self.table)?.get_many(keys)?.iter().enumerate() {
+        for ((index, key), value) in
+            keys.iter().enumerate().zip(txn.table(&self.table)?.get_many(keys)?.iter())
+        {
             if let Some(value) = value {
-                self.show(value, |value| visit(index, value));
+                self.show(key.as_ref(), value, |value| visit(index, value));
                 found += 1;
             }
         }
@@ -209,16 +211,23 @@ impl<S: Backend> Store for Bifold<S> {
             None => cursor.last()?,
         };
         while let Some((key, value)) = entry.filter(|_| seen < limit) {
-            self.show(value, |value| visit(key, value));
+            self.show(key, value, |value| visit(key, value));
             seen += 1;
             entry = cursor.prev()?;
         }
         Ok(seen)
     }
 
-    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
-        let _snapshot = self.db.read()?;
-        work()
+    fn hold<R>(&self, work: impl FnOnce(&mut GetHeld<'_>) -> Result<R>) -> Result<R> {
+        let txn = self.db.read()?;
+        let table = txn.table(&self.table)?;
+        work(&mut |key, visit| {
+            let value = table.get(key)?;
+            if let Some(value) = &value {
+                self.show(key, value, visit);
+            }
+            Ok(value.is_some())
+        })
     }
 
     fn check(&self) -> Result<Option<u64>> {

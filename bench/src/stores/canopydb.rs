@@ -1,6 +1,7 @@
 //! canopydb: a copy-on-write B+tree behind a write-ahead log.
 #![forbid(unsafe_code)]
 
+use crate::store::GetHeld;
 use crate::{Durability, Order, Result, Setup, Store};
 use canopydb::{Database, DbOptions, EnvOptions};
 use std::path::Path;
@@ -105,9 +106,13 @@ impl Store for Canopy {
         Ok(seen)
     }
 
-    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
-        let _snapshot = self.db.begin_read()?;
-        work()
+    fn hold<R>(&self, work: impl FnOnce(&mut GetHeld<'_>) -> Result<R>) -> Result<R> {
+        let txn = self.db.begin_read()?;
+        let tree = txn.get_tree(TREE)?.ok_or("canopydb lost its tree")?;
+        work(&mut |key, visit| {
+            let value = tree.get(key)?;
+            Ok(value.map(|value| visit(&value)).is_some())
+        })
     }
 
     fn finish(&self) -> Result<()> {

@@ -1,6 +1,7 @@
 //! fjall: a log-structured merge tree.
 #![forbid(unsafe_code)]
 
+use crate::store::GetHeld;
 use crate::{Durability, Order, Result, Setup, Store, poll};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use std::path::Path;
@@ -98,9 +99,12 @@ impl Store for Fjall {
         Ok(seen)
     }
 
-    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
-        let _snapshot = self.db.snapshot();
-        work()
+    fn hold<R>(&self, work: impl FnOnce(&mut GetHeld<'_>) -> Result<R>) -> Result<R> {
+        let snapshot = self.db.snapshot();
+        work(&mut |key, visit| {
+            let value = snapshot.get(&self.keyspace, key)?;
+            Ok(value.map(|value| visit(&value)).is_some())
+        })
     }
 
     fn finish(&self) -> Result<()> {

@@ -4,6 +4,7 @@
     reason = "opening an LMDB environment is unsafe: its map must not be changed by others, and some flags give up safety"
 )]
 
+use crate::store::GetHeld;
 use crate::{Durability, Order, Result, Setup, Store};
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, PutFlags};
@@ -102,9 +103,9 @@ impl<const WRITE_MAP: bool> Store for Lmdb<WRITE_MAP> {
         show(self.db.rev_range(&txn, &(Bound::Unbounded, Bound::Included(from)))?, limit, visit)
     }
 
-    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
-        let _snapshot = self.env.read_txn()?;
-        work()
+    fn hold<R>(&self, work: impl FnOnce(&mut GetHeld<'_>) -> Result<R>) -> Result<R> {
+        let txn = self.env.read_txn()?;
+        work(&mut |key, visit| Ok(self.db.get(&txn, key)?.map(visit).is_some()))
     }
 
     fn finish(&self) -> Result<()> {

@@ -1,6 +1,7 @@
 //! libmdbx, through signet-libmdbx, which bundles it.
 #![forbid(unsafe_code)]
 
+use crate::store::GetHeld;
 use crate::{Durability, Order, Result, Setup, Store};
 use signet_libmdbx::sys::EnvironmentKind;
 use signet_libmdbx::{
@@ -123,9 +124,12 @@ impl Store for Mdbx {
         Ok(seen)
     }
 
-    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
-        let _snapshot = self.env.begin_ro_unsync()?;
-        work()
+    fn hold<R>(&self, work: impl FnOnce(&mut GetHeld<'_>) -> Result<R>) -> Result<R> {
+        let txn = self.env.begin_ro_unsync()?;
+        work(&mut |key, visit| {
+            let value = txn.get::<Cow<'_, [u8]>>(self.db.dbi(), key)?;
+            Ok(value.map(|value| visit(&value)).is_some())
+        })
     }
 
     fn finish(&self) -> Result<()> {

@@ -17,6 +17,7 @@ pub mod pread;
 pub mod redb;
 #[cfg(feature = "rocksdb")]
 pub mod rocksdb;
+mod sabotage;
 #[cfg(feature = "sled")]
 pub mod sled;
 #[cfg(feature = "sqlite")]

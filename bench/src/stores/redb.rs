@@ -1,6 +1,7 @@
 //! redb.
 #![forbid(unsafe_code)]
 
+use crate::store::GetHeld;
 use crate::{Durability, Order, Result, Setup, Store};
 use redb::{Database, ReadableDatabase, TableDefinition, WriteTransaction};
 use std::path::Path;
@@ -110,9 +111,13 @@ impl Store for Redb {
         Ok(seen)
     }
 
-    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
-        let _snapshot = self.db.begin_read()?;
-        work()
+    fn hold<R>(&self, work: impl FnOnce(&mut GetHeld<'_>) -> Result<R>) -> Result<R> {
+        let txn = self.db.begin_read()?;
+        let table = txn.open_table(TABLE)?;
+        work(&mut |key, visit| {
+            let value = table.get(key)?;
+            Ok(value.map(|value| visit(value.value())).is_some())
+        })
     }
 
     fn finish(&self) -> Result<()> {

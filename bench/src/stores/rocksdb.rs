@@ -1,6 +1,7 @@
 //! `RocksDB`, as the system has it: a log-structured merge tree.
 #![forbid(unsafe_code)]
 
+use crate::store::GetHeld;
 use crate::{Durability, Order, Result, Setup, Store, poll};
 use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, IngestExternalFileOptions, Options, ReadOptions,
@@ -134,9 +135,13 @@ impl Store for Rocks {
         Ok(seen)
     }
 
-    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
-        let _snapshot = self.db.snapshot();
-        work()
+    fn hold<R>(&self, work: impl FnOnce(&mut GetHeld<'_>) -> Result<R>) -> Result<R> {
+        let snapshot = self.db.snapshot();
+        // Each get allocates options of its own: this API has no other way to read in a snapshot.
+        work(&mut |key, visit| {
+            let value = snapshot.get_pinned(key)?;
+            Ok(value.map(|value| visit(&value)).is_some())
+        })
     }
 
     fn finish(&self) -> Result<()> {

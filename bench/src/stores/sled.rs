@@ -1,6 +1,7 @@
 //! sled.
 #![forbid(unsafe_code)]
 
+use crate::store::GetHeld;
 use crate::{Order, Result, Setup, Store};
 use sled::{Batch, Config, Db, Mode};
 use std::path::Path;
@@ -91,7 +92,7 @@ impl Store for Sled {
         Ok(seen)
     }
 
-    fn hold<R>(&self, _work: impl FnOnce() -> Result<R>) -> Result<R> {
+    fn hold<R>(&self, _work: impl FnOnce(&mut GetHeld<'_>) -> Result<R>) -> Result<R> {
         Err("sled has no snapshots".into())
     }
 

@@ -1,6 +1,7 @@
 //! `SQLite`, through rusqlite, which bundles it.
 #![forbid(unsafe_code)]
 
+use crate::store::GetHeld;
 use crate::{Durability, Order, Result, Setup, Store};
 use rusqlite::{Connection, OptionalExtension, Rows, params};
 use std::path::{Path, PathBuf};
@@ -144,11 +145,18 @@ impl Store for Sqlite {
         })
     }
 
-    fn hold<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
+    fn hold<R>(&self, work: impl FnOnce(&mut GetHeld<'_>) -> Result<R>) -> Result<R> {
         self.read(|connection| {
             // The transaction sees what there is when it first reads.
             connection.query_row("SELECT count(*) FROM (SELECT 1 FROM bench LIMIT 1)", [], |_| Ok(()))?;
-            work()
+            let mut get = connection.prepare_cached("SELECT v FROM bench WHERE k = ?1")?;
+            work(&mut |key, visit| {
+                let seen = get.query_row(params![key], |row| {
+                    visit(row.get_ref(0)?.as_blob()?);
+                    Ok(())
+                });
+                Ok(seen.optional()?.is_some())
+            })
         })
     }
 

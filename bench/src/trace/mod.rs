@@ -8,6 +8,7 @@
 mod changes;
 mod model;
 mod prepare;
+mod renames;
 mod session;
 mod survey;
 mod tables;
@@ -16,8 +17,9 @@ mod tables;
 mod tests;
 
 pub use changes::Changes;
-pub(crate) use prepare::{ENTRIES, NAMES, SHARED, THREADS};
+pub(crate) use prepare::{ENTRIES, NAMES, RENAMES, SHARED, THREADS};
 pub use prepare::{Prepared, Recording, prepare};
+pub use renames::{Follower, Renamed, Renames};
 pub use session::{Expected, Session, Skip, Step};
 pub use survey::Survey;
 pub(crate) use tables::after;

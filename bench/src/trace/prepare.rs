@@ -16,9 +16,11 @@ use std::path::{Path, PathBuf};
 
 /// Bytes of a value whose length no call shows, if no call shows any.
 const VALUE: u64 = 100;
-/// The tables of what is prepared: keys and the lengths of their values; names; lookups used by other threads; threads.
+/// The tables of what is prepared: keys and the lengths of their values; names; how these are changed; lookups used by
+/// other threads; threads.
 pub(crate) const ENTRIES: &str = "entries";
 pub(crate) const NAMES: &str = "names";
+pub(crate) const RENAMES: &str = "renames";
 pub(crate) const SHARED: &str = "shared";
 pub(crate) const THREADS: &str = "threads";
 
@@ -77,7 +79,8 @@ pub fn prepare(path: &Path, from: Option<(&Path, Option<&str>)>, dir: &Path) -> 
     if survey.hidden && from.is_some() {
         return Err(named(&"its keys are hidden, and those of a file are others").into());
     }
-    let tables = Tables::new(survey.names.clone(), survey.longest).map_err(|error| named(&error))?;
+    let tables = Tables::new(survey.names.clone(), survey.renames.clone(), survey.longest)
+        .map_err(|error| named(&error))?;
     let (model, skipped) = model(&path, &survey, &tables).map_err(|error| named(&error))?;
     // Only the name is wanted: the database makes its own file.
     let made = tempfile::Builder::new().prefix("trace-").suffix(".bifold").tempfile_in(dir)?;
@@ -127,9 +130,9 @@ fn model(path: &Path, survey: &Survey, tables: &Tables) -> Result<(Model, BTreeM
     for (event, number) in Reader::open(path)?.zip(0u64..) {
         let event = event?;
         let time = if in_order { number } else { event.micros };
-        let new = || Session::new(tables, &survey.shared, survey.hidden);
+        let new = || Session::new(tables, &survey.shared, survey.hidden, event.thread);
         let session = sessions.entry(event.thread).or_insert_with(new);
-        match session.step(event.op) {
+        match session.step(event.micros, event.op) {
             Step::Get { key, expected, fresh, .. } => model.read(&key, expected, time, fresh),
             Step::GetMany { keys, expected, fresh } => {
                 keys.iter().zip(expected).for_each(|(key, expected)| model.read(key, expected, time, fresh));
@@ -206,22 +209,24 @@ fn copy(db: &mmap::Database, tables: &Tables, file: &Path, table: Option<&str>) 
 
 /// Keeps what the replaying threads must know beforehand.
 fn note_survey(db: &mmap::Database, survey: &Survey) -> Result<()> {
-    db.update(|txn| {
-        let names = txn.table(NAMES)?;
-        for (name, number) in survey.names.iter().zip(0u32..) {
-            names.insert(number.to_be_bytes(), name)?;
-        }
-        let shared = txn.table(SHARED)?;
-        for (table, number) in &survey.shared {
-            shared.insert(table.to_be_bytes(), number.to_le_bytes())?;
-        }
-        let threads = txn.table(THREADS)?;
-        for (thread, events) in &survey.threads {
-            threads.insert(thread.to_be_bytes(), events.to_le_bytes())?;
-        }
-        Ok(())
-    })?;
-    Ok(())
+    let txn = db.write()?;
+    let names = txn.table(NAMES)?;
+    for (name, number) in survey.names.iter().zip(0u32..) {
+        names.insert(number.to_be_bytes(), name)?;
+    }
+    let renames = txn.table(RENAMES)?;
+    for (renamed, number) in survey.renames.all().iter().zip(0u64..) {
+        renames.insert(number.to_be_bytes(), serde_json::to_vec(renamed)?)?;
+    }
+    let shared = txn.table(SHARED)?;
+    for (table, number) in &survey.shared {
+        shared.insert(table.to_be_bytes(), number.to_le_bytes())?;
+    }
+    let threads = txn.table(THREADS)?;
+    for (thread, events) in &survey.threads {
+        threads.insert(thread.to_be_bytes(), events.to_le_bytes())?;
+    }
+    Ok(txn.commit()?)
 }
 
 /// What is to be known of a replay, in words.

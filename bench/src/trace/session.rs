@@ -1,7 +1,7 @@
 //! What one thread of a recording did, call by call, and what of it is to be done to a store.
 #![forbid(unsafe_code)]
 
-use super::{Changes, Span, Tables};
+use super::{Changes, Follower, Span, Tables};
 use bifold::trace::{From, Op};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -175,6 +175,7 @@ pub struct Session<'t> {
     /// The tables that other threads than those that opened them use.
     shared: &'t HashMap<u64, u32>,
     hidden: bool,
+    follower: Follower<'t>,
     open: Openings,
     /// Read transactions, and how many commits there had been when they began.
     reads: HashMap<u64, u64>,
@@ -185,13 +186,14 @@ pub struct Session<'t> {
 }
 
 impl<'t> Session<'t> {
-    /// A thread of which nothing is known yet. `shared` are the tables that others use than those that opened them; if
+    /// The thread of this number, of which nothing is known yet. `shared` are the tables that others use than those that opened them; if
     /// keys are `hidden`, bounds of ranges mean nothing.
-    pub fn new(tables: &'t Tables, shared: &'t HashMap<u64, u32>, hidden: bool) -> Self {
+    pub fn new(tables: &'t Tables, shared: &'t HashMap<u64, u32>, hidden: bool, thread: u32) -> Self {
         Self {
             tables,
             shared,
             hidden,
+            follower: Follower::new(tables.renames(), thread),
             open: Openings::default(),
             reads: HashMap::new(),
             writes: HashMap::new(),
@@ -201,8 +203,14 @@ impl<'t> Session<'t> {
         }
     }
 
+    /// The table that `txn` knows by this name.
+    fn named(&self, micros: u64, txn: u64, name: &str) -> Option<u32> {
+        self.tables.number(self.follower.first(micros, txn, name))
+    }
+
     /// What the next event of the thread comes down to.
-    pub fn step(&mut self, op: Op<'_>) -> Step {
+    pub fn step(&mut self, micros: u64, op: Op<'_>) -> Step {
+        self.follower.see(micros, &op);
         match op {
             Op::ReadBegin { txn } => {
                 self.reads.insert(txn, self.commits);
@@ -219,12 +227,12 @@ impl<'t> Session<'t> {
             | Op::Savepoint { .. }
             | Op::Rollback { .. } => self.write_txn(&op),
             Op::OpenTable { txn, table, name, found: true } | Op::CreateTable { txn, table, name } => {
-                if let Some(number) = self.tables.number(&name) {
+                if let Some(number) = self.named(micros, txn, &name) {
                     self.open.open(txn, table, number);
                 }
                 Step::Nothing
             }
-            Op::DropTable { txn, name, found: true } => match self.tables.number(&name) {
+            Op::DropTable { txn, name, found: true } => match self.named(micros, txn, &name) {
                 Some(number) => Step::RemoveRange { txn, span: self.tables.whole(number), removed: None },
                 None => Step::Nothing,
             },
@@ -242,7 +250,10 @@ impl<'t> Session<'t> {
             | Op::LoadEnd { .. } => self.change(op),
             Op::Nth { .. } | Op::Rank { .. } | Op::Count { .. } => Step::Skipped(Skip::Ranks),
             Op::Checkpoint { .. } | Op::Sync => Step::Skipped(Skip::Upkeep),
-            Op::ListTables { .. } | Op::OpenTable { .. } | Op::DropTable { .. } => Step::Nothing,
+            // Where names lead to is the follower's.
+            Op::ListTables { .. } | Op::OpenTable { .. } | Op::DropTable { .. } | Op::RenameTable { .. } => {
+                Step::Nothing
+            }
             _ => Step::Skipped(Skip::Unknown),
         }
     }

@@ -1,7 +1,9 @@
 //! A first reading of a trace: whether it is whole, and what is in it.
 #![forbid(unsafe_code)]
 
+use super::renames::Own;
 use super::session::Openings;
+use super::{Follower, Renamed, Renames};
 use crate::Result;
 use bifold::trace::{Event, Op, Reader};
 use std::borrow::Cow;
@@ -22,8 +24,10 @@ pub struct Survey {
     pub events: u64,
     /// Its threads, and the events of each.
     pub threads: BTreeMap<u32, u64>,
-    /// Names of tables, in the order of their first lookups that found them.
+    /// Names of tables, in the order of their first lookups that found them, or of their renaming.
     pub names: Vec<String>,
+    /// How they were renamed.
+    pub renames: Renames,
     /// For tables that other threads use than those that looked them up, which table it is.
     pub shared: HashMap<u64, u32>,
     /// Bytes of the longest key.
@@ -51,13 +55,11 @@ impl Survey {
         let begun = Instant::now();
         let mut reader = Reader::open(path)?;
         let mut survey = Self { hidden: reader.keys_are_hidden(), micros: (u64::MAX, 0), ..Self::default() };
-        let (mut numbers, mut foreign) = (HashMap::new(), BTreeSet::new());
-        let mut open: HashMap<u32, Openings> = HashMap::new();
+        let mut met = Met::default();
         for event in &mut reader {
-            let event = event?;
-            let open = open.entry(event.thread).or_default();
-            survey.see(&event, &mut numbers, open, &mut foreign)?;
+            survey.see(&event?, &mut met)?;
         }
+        survey.renames = Renames::new(std::mem::take(&mut met.renamed));
         survey.cut_at = reader.cut_at();
         if survey.events == 0 {
             return Err("no calls were recorded".into());
@@ -67,30 +69,26 @@ impl Survey {
             return Err(format!("{threads} threads were recorded; {THREADS} can be replayed").into());
         }
         survey.nanos = begun.elapsed().as_secs_f64() * 1e9 / survey.events as f64;
-        if !foreign.is_empty() {
-            survey.resolve(path, &numbers, &foreign)?;
+        if !met.foreign.is_empty() {
+            survey.resolve(path, &met)?;
         }
         Ok(survey)
     }
 
-    fn see(
-        &mut self,
-        event: &Event,
-        numbers: &mut HashMap<String, u32>,
-        open: &mut Openings,
-        foreign: &mut BTreeSet<u64>,
-    ) -> Result<()> {
+    fn see(&mut self, event: &Event, met: &mut Met) -> Result<()> {
         self.events += 1;
         *self.threads.entry(event.thread).or_default() += 1;
         self.micros = (self.micros.0.min(event.micros), self.micros.1.max(event.micros));
+        met.rename(event);
+        let open = met.open.entry(event.thread).or_default();
         match &event.op {
             Op::OpenTable { txn, table, name, found: true } | Op::CreateTable { txn, table, name } => {
-                let next = self.names.len() as u32;
-                let number = *numbers.entry(name.to_string()).or_insert_with(|| {
-                    self.names.push(name.to_string());
-                    next
-                });
-                open.open(*txn, *table, number);
+                open.open(*txn, *table, number(&mut met.numbers, &mut self.names, name));
+            }
+            Op::RenameTable { name, new, .. } => {
+                for name in [name, new] {
+                    number(&mut met.numbers, &mut self.names, name);
+                }
             }
             Op::ReadEnd { txn } | Op::Abort { txn } => open.close(*txn),
             Op::Commit { txn, durability, waited, number } => {
@@ -103,7 +101,7 @@ impl Survey {
             _ => {}
         }
         if let Some(table) = table_of(&event.op).filter(|table| !open.has(*table)) {
-            foreign.insert(table);
+            met.foreign.insert(table);
         }
         for key in keys_of(&event.op).into_iter().flatten() {
             self.longest = self.longest.max(key.len());
@@ -117,23 +115,79 @@ impl Survey {
     }
 
     /// Finds the lookups of tables that other threads use.
-    fn resolve(
-        &mut self,
-        path: &Path,
-        numbers: &HashMap<String, u32>,
-        foreign: &BTreeSet<u64>,
-    ) -> Result<()> {
+    fn resolve(&mut self, path: &Path, met: &Met) -> Result<()> {
+        let mut followers: HashMap<u32, Follower<'_>> = HashMap::new();
         for event in Reader::open(path)? {
-            if let Op::OpenTable { table, name, found: true, .. } | Op::CreateTable { table, name, .. } =
-                event?.op
-                && foreign.contains(&table)
-                && let Some(number) = numbers.get(name.as_ref())
+            let Event { thread, micros, op } = event?;
+            let new = || Follower::new(&self.renames, thread);
+            let follower = followers.entry(thread).or_insert_with(new);
+            follower.see(micros, &op);
+            if let Op::OpenTable { txn, table, name, found: true } | Op::CreateTable { txn, table, name } =
+                &op
+                && met.foreign.contains(table)
+                && let Some(number) = met.numbers.get(follower.first(micros, *txn, name))
             {
-                self.shared.insert(table, *number);
+                self.shared.insert(*table, *number);
             }
         }
         Ok(())
     }
+}
+
+/// What is met on the way through a trace, and not kept.
+#[derive(Default)]
+struct Met {
+    /// Numbers of tables by name.
+    numbers: HashMap<String, u32>,
+    /// Lookups that other threads use.
+    foreign: BTreeSet<u64>,
+    /// By thread, what it has open, and how often it has committed.
+    open: HashMap<u32, Openings>,
+    commits: HashMap<u32, u64>,
+    /// By write transaction, what it has renamed.
+    own: HashMap<u64, Own>,
+    renamed: Vec<Renamed>,
+}
+
+impl Met {
+    /// Follows what is renamed.
+    fn rename(&mut self, event: &Event) {
+        match &event.op {
+            Op::WriteBegin { txn } => {
+                self.own.insert(*txn, Own::default());
+            }
+            Op::Abort { txn } => {
+                self.own.remove(txn);
+            }
+            Op::Savepoint { txn, .. } | Op::Rollback { txn, .. } | Op::RenameTable { txn, .. } => {
+                if let Some(own) = self.own.get_mut(txn) {
+                    own.see(&event.op);
+                }
+            }
+            Op::Commit { txn, number, .. } => {
+                let swaps = self.own.remove(txn).unwrap_or_default().into_swaps();
+                let Some(commit) = *number else { return };
+                let nth = self.commits.entry(event.thread).or_default();
+                *nth += 1;
+                if !swaps.is_empty() {
+                    let (thread, nth, micros) = (event.thread, *nth, event.micros);
+                    self.renamed.push(Renamed { commit, thread, nth, micros, swaps });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The number of the table of this name, which gets one if it has none.
+fn number(numbers: &mut HashMap<String, u32>, names: &mut Vec<String>, name: &str) -> u32 {
+    if let Some(number) = numbers.get(name) {
+        return *number;
+    }
+    let number = names.len() as u32;
+    numbers.insert(name.to_owned(), number);
+    names.push(name.to_owned());
+    number
 }
 
 /// The lookup that an event names.

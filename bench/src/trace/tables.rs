@@ -1,6 +1,7 @@
 //! Many tables in one: each key begins with the number of its table.
 #![forbid(unsafe_code)]
 
+use super::Renames;
 use crate::Result;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ const MOST: usize = 65_535;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tables {
     names: Vec<String>,
+    renames: Renames,
     numbers: HashMap<String, u32>,
     /// Bytes of the longest key.
     longest: usize,
@@ -57,11 +59,11 @@ pub(crate) fn after(key: &[u8]) -> Vec<u8> {
 }
 
 impl Tables {
-    /// Of these names, whose keys have at most `longest` bytes.
+    /// Of these names, which are renamed so, and whose keys have at most `longest` bytes.
     ///
     /// # Errors
     /// If there are more than 65,535.
-    pub fn new(names: Vec<String>, longest: usize) -> Result<Self> {
+    pub fn new(names: Vec<String>, renames: Renames, longest: usize) -> Result<Self> {
         let width = match names.len() {
             0..=1 => 0,
             2..=255 => 1,
@@ -69,10 +71,15 @@ impl Tables {
             more => return Err(format!("the trace has {more} tables; {MOST} can be replayed").into()),
         };
         let numbers = names.iter().zip(0..).map(|(name, number)| (name.clone(), number)).collect();
-        Ok(Self { names, numbers, longest, width })
+        Ok(Self { names, renames, numbers, longest, width })
     }
 
-    /// Their names, by number.
+    /// How they are renamed.
+    pub fn renames(&self) -> &Renames {
+        &self.renames
+    }
+
+    /// Their names, by number: those that they had in the beginning.
     pub fn names(&self) -> &[String] {
         &self.names
     }
@@ -82,7 +89,7 @@ impl Tables {
         self.longest
     }
 
-    /// The number of the table with this name.
+    /// The number of the table that had this name in the beginning, or would have had it.
     pub fn number(&self, name: &str) -> Option<u32> {
         self.numbers.get(name).copied()
     }
@@ -135,7 +142,7 @@ mod tests {
     use super::*;
 
     fn tables(count: usize) -> Tables {
-        Tables::new((0..count).map(|n| format!("t{n}")).collect(), 4).unwrap()
+        Tables::new((0..count).map(|n| format!("t{n}")).collect(), Renames::default(), 4).unwrap()
     }
 
     #[test]
@@ -154,7 +161,7 @@ mod tests {
                 }
             }
         }
-        assert!(Tables::new(vec![String::new(); 65_536], 1).is_err());
+        assert!(Tables::new(vec![String::new(); 65_536], Renames::default(), 1).is_err());
     }
 
     #[test]

@@ -85,14 +85,19 @@ pub struct Role {
     pub distribution: Distribution,
     /// Operations a transaction; of those that read many at once or scan, one is always a transaction.
     pub per_txn: u64,
+    /// Entries of a commit of updates or of deletes, if that is not `per_txn`.
+    #[serde(default)]
+    pub per_commit: Option<u64>,
     /// Entries of a scan at least and at most; each length as often.
     pub scan: (u64, u64),
     /// What their commits are.
     pub durability: Durability,
     /// Whether the role is what is measured. What others do is told apart from it.
     pub measured: bool,
-    /// Whether a snapshot is held all the while, by a thread that does nothing else.
-    pub beside_snapshot: bool,
+    /// Whether each of its threads takes a snapshot before anything else begins, and does nothing but gets in it until the
+    /// end: at no rate, and none of the operations of a run that has so many.
+    #[serde(default)]
+    pub in_snapshot: bool,
 }
 
 impl Role {
@@ -103,11 +108,28 @@ impl Role {
             mix: vec![(op, 1.0)],
             distribution: Distribution::Uniform,
             per_txn: 1,
+            per_commit: None,
             scan: (1, 100),
             durability: Durability::Unsynced,
             measured: true,
-            beside_snapshot: false,
+            in_snapshot: false,
         }
+    }
+
+    /// How many operations are done whenever one of this kind is chosen.
+    pub fn at_once(&self, op: Op) -> u64 {
+        let count = match op {
+            Op::Update | Op::Delete => self.per_commit.unwrap_or(self.per_txn),
+            Op::Read | Op::Missing => self.per_txn,
+            // Of the others, one is a transaction.
+            _ => 1,
+        };
+        count.max(1)
+    }
+
+    /// How often each kind is to be chosen, so that of all operations these shares are of these kinds.
+    pub fn chosen(&self, shares: impl IntoIterator<Item = (Op, f64)>) -> Vec<(Op, f64)> {
+        shares.into_iter().map(|(op, share)| (op, share / self.at_once(op) as f64)).collect()
     }
 
     /// Whether it changes something.

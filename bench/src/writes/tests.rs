@@ -125,7 +125,7 @@ impl<const LOSES: u64> Store for Lossy<LOSES> {
         Ok(entries.map(|(k, v)| visit(k, v)).count() as u64)
     }
 
-    fn hold<R>(&self, _: impl FnOnce() -> Result<R>) -> Result<R> {
+    fn hold<R>(&self, _: impl FnOnce(&mut crate::store::GetHeld<'_>) -> Result<R>) -> Result<R> {
         Err("no snapshots".into())
     }
 

@@ -1,6 +1,7 @@
 //! The arguments of the commands that take many entries in or out: `load` and `dump`, and the formats they know.
 #![forbid(unsafe_code)]
 
+use super::table::table_name;
 use crate::size;
 use clap::{Args as ClapArgs, ValueEnum};
 use std::ffi::OsString;
@@ -17,6 +18,16 @@ pub(crate) enum Format {
     Json,
 }
 
+impl From<Format> for bifold_text::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Tsv => Self::Tsv,
+            Format::Dump => Self::Dump,
+            Format::Json => Self::Json,
+        }
+    }
+}
+
 #[derive(ClapArgs, Debug)]
 #[command(after_help = LOAD, override_usage = "bifold load [OPTIONS] <DB> <TABLE> [FILE]
        bifold load [OPTIONS] --all <DB> [FILE]")]
@@ -24,7 +35,7 @@ pub(crate) struct Load {
     /// The database file
     pub(crate) db: PathBuf,
 
-    /// The table; left out with --all
+    /// The table, its name escaped as tables prints it; left out with --all
     #[arg(required_unless_present = "all")]
     pub(crate) table: Option<OsString>,
 
@@ -90,8 +101,8 @@ pub(crate) struct Dump {
     /// The database file
     pub(crate) db: PathBuf,
 
-    /// The tables; all of them if none is named
-    #[arg(value_name = "TABLE")]
+    /// The tables, their names escaped as tables prints them; all of them if none is named
+    #[arg(value_name = "TABLE", value_parser = table_name)]
     pub(crate) tables: Vec<String>,
 
     /// How entries are written [default: dump]

@@ -1,6 +1,7 @@
 //! The arguments of the commands that change a little: `put`, `del`, `rename`, `drop`.
 #![forbid(unsafe_code)]
 
+use super::table::{KeyRange, TableArgs, table_name};
 use clap::Args as ClapArgs;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,11 +9,8 @@ use std::path::PathBuf;
 #[derive(ClapArgs, Debug)]
 #[command(after_help = PUT)]
 pub(crate) struct Put {
-    /// The database file
-    pub(crate) db: PathBuf,
-
-    /// The table
-    pub(crate) table: String,
+    #[command(flatten)]
+    pub(crate) on: TableArgs,
 
     /// The key, escaped as scan prints it
     pub(crate) key: OsString,
@@ -37,27 +35,15 @@ Examples:
 #[command(after_help = DEL, override_usage = "bifold del [OPTIONS] <DB> <TABLE> <KEY>
        bifold del [OPTIONS] <DB> <TABLE> --from|--to|--prefix …")]
 pub(crate) struct Del {
-    /// The database file
-    pub(crate) db: PathBuf,
-
-    /// The table
-    pub(crate) table: String,
+    #[command(flatten)]
+    pub(crate) on: TableArgs,
 
     /// The key, escaped as scan prints it
     #[arg(required_unless_present_any = ["from", "to", "prefix"], conflicts_with_all = ["from", "to", "prefix"])]
     pub(crate) key: Option<OsString>,
 
-    /// Remove all keys from this one on
-    #[arg(long, value_name = "KEY")]
-    pub(crate) from: Option<OsString>,
-
-    /// Remove all keys before this one
-    #[arg(long, value_name = "KEY")]
-    pub(crate) to: Option<OsString>,
-
-    /// Remove all keys that begin with this
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) prefix: Option<OsString>,
+    #[command(flatten)]
+    pub(crate) range: KeyRange,
 }
 
 const DEL: &str = r#"Exit code 1 if there was nothing to remove. --from, --to and --prefix together remove what all of them mean;
@@ -74,10 +60,12 @@ pub(crate) struct Rename {
     /// The database file
     pub(crate) db: PathBuf,
 
-    /// The table's name
+    /// The table's name, escaped as tables prints it
+    #[arg(value_parser = table_name)]
     pub(crate) old: String,
 
-    /// Its new name, which no table has
+    /// Its new name, which no table has; escaped as well
+    #[arg(value_parser = table_name)]
     pub(crate) new: String,
 }
 
@@ -87,11 +75,8 @@ const RENAME: &str =
 #[derive(ClapArgs, Debug)]
 #[command(after_help = DROP)]
 pub(crate) struct Drop {
-    /// The database file
-    pub(crate) db: PathBuf,
-
-    /// The table
-    pub(crate) table: String,
+    #[command(flatten)]
+    pub(crate) on: TableArgs,
 }
 
 const DROP: &str =

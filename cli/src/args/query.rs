@@ -1,6 +1,7 @@
 //! The arguments of the commands that read: `get`, `scan`, `tables`.
 #![forbid(unsafe_code)]
 
+use super::table::{KeyRange, TableArgs};
 use clap::Args as ClapArgs;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,11 +9,8 @@ use std::path::PathBuf;
 #[derive(ClapArgs, Debug)]
 #[command(after_help = GET)]
 pub(crate) struct Get {
-    /// The database file
-    pub(crate) db: PathBuf,
-
-    /// The table
-    pub(crate) table: String,
+    #[command(flatten)]
+    pub(crate) on: TableArgs,
 
     /// The key, escaped as scan prints it
     pub(crate) key: OsString,
@@ -30,23 +28,11 @@ const GET: &str = r"Examples:
 #[derive(ClapArgs, Debug)]
 #[command(after_help = SCAN)]
 pub(crate) struct Scan {
-    /// The database file
-    pub(crate) db: PathBuf,
+    #[command(flatten)]
+    pub(crate) on: TableArgs,
 
-    /// The table
-    pub(crate) table: String,
-
-    /// The first key, or where it would be
-    #[arg(long, value_name = "KEY")]
-    pub(crate) from: Option<OsString>,
-
-    /// The key to stop before
-    #[arg(long, value_name = "KEY")]
-    pub(crate) to: Option<OsString>,
-
-    /// Only keys that begin with this
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) prefix: Option<OsString>,
+    #[command(flatten)]
+    pub(crate) range: KeyRange,
 
     /// At most so many entries
     #[arg(long, value_name = "N")]

@@ -170,6 +170,9 @@ fn dumps_that_are_malformed_or_cut_short_name_their_line_and_load_nothing() {
         ("t", head("integerkey=1"), "line 2: integerkey=1: its keys have another order"),
         ("t", head("colour=red"), "line 2: the header says colour=red, which is not known here"),
         ("t", head("type"), "line 2: a line of the header is NAME=VALUE"),
+        ("--all", head("database=x\ndatabase=y"), "line 3: the header names the database a second time"),
+        ("t --format dump", String::new(), "line 1: the input is empty, and a dump begins with VERSION=3"),
+        ("--all --format dump", String::new(), "line 1: the input is empty"),
         (
             "t",
             head("format=print").replace(" 62", r" \6"),
@@ -210,6 +213,13 @@ fn json_that_is_malformed_names_its_line_and_loads_nothing() {
         ("--all", format!("{named}\n{good}\n"), "line 2: it has no \"table\", which --all needs"),
         ("--all", good.into(), "line 1: it has no \"table\""),
         (
+            "t",
+            format!("{good}\n{{\"key\":\"b\",\"value\":\"\",\"key\":\"c\"}}"),
+            "line 2: it has more than one \"key\"",
+        ),
+        ("t", r#"{"key":"b","value":"","value":""}"#.into(), "line 1: it has more than one \"value\""),
+        ("--all", named.replace("\"key", "\"table\":\"y\",\"key"), "line 1: it has more than one \"table\""),
+        (
             "t --sort",
             format!("{good}\n{}\n", good.replacen("\"a\"", &format!("{:?}", "k".repeat(2000)), 1)),
             "line 2: a key of 2000 bytes",
@@ -240,6 +250,7 @@ fn options_that_do_not_go_together() {
         ("load a.bifold t missing", "missing: No such file"),
         ("load b.bifold t folder", "folder: "),
         ("load b.bifold --all folder", "folder: "),
+        ("load a.bifold --all --value 2", "standard input: TSV names no tables"),
         ("load b.bifold t --format dump", "line 1: a dump begins with VERSION=3"),
     ];
     for (args, what) in cases {
@@ -248,6 +259,23 @@ fn options_that_do_not_go_together() {
     }
     // A wrong beginning makes no database, but for the last, which is known only when it is loaded.
     assert!(place.run("tables b.bifold").out.is_empty());
+}
+
+/// A database without tables is dumped as nothing; what nothing is, its reader has to be told to hear that it was cut.
+#[test]
+fn nothing_is_no_entries_in_every_format_but_a_dump() {
+    let place = Place::new();
+    for format in ["", " --format tsv", " --format json"] {
+        place.feed(&format!("load a.bifold t{format}"), b"").good();
+    }
+    assert_eq!(place.run("tables a.bifold").text(), "t\t0\n");
+    place.feed("load c.bifold --all", b"").good();
+    assert_eq!(place.run("dump c.bifold").text(), "");
+    for args in ["b.bifold t --format dump", "b.bifold --all --format dump"] {
+        let error = place.feed(&format!("load {args}"), b"").error();
+        assert!(error.contains("the input is empty") && error.contains("nothing was loaded"), "{error}");
+        assert!(!place.path("b.bifold").exists());
+    }
 }
 
 #[test]

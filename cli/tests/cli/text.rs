@@ -81,6 +81,67 @@ fn a_printed_key_can_be_asked_for() {
     assert_eq!(found.text(), "k\\xffk\t\t\\xff\\n\n");
 }
 
+/// Every command takes a table's name as `tables` prints it.
+#[test]
+fn a_printed_name_of_a_table_can_be_given_to_every_command() {
+    for [first, second] in [BACKENDS, [BACKENDS[1], BACKENDS[0]]] {
+        let place = Place::new();
+        let name = "a\tb\\c\u{1b}\nü\u{85}";
+        let run = |args: &[&str]| place.feed_args(&[args, &["--backend", first]].concat(), b"k\t1\n");
+        run(&["load", "a.bifold", r"a\tb\\c\x1b\nü\xc2\x85"]).good();
+        let db = bifold::pool::Builder::new().read_only().open(place.path("a.bifold")).unwrap();
+        assert_eq!(db.read().unwrap().tables().unwrap(), [name]);
+        drop(db);
+        let tables = place.run(&format!("tables a.bifold --backend {second}")).text();
+        let printed = tables.strip_suffix("\t1\n").unwrap();
+        assert_eq!(printed, r"a\tb\\c\x1b\nü\xc2\x85");
+        assert!(place.run("stat a.bifold").text().contains(printed));
+        assert_eq!(run(&["put", "a.bifold", printed, "l", "2"]).text(), "");
+        assert_eq!(run(&["get", "a.bifold", printed, "l"]).text(), "2\n");
+        assert_eq!(run(&["scan", "a.bifold", printed]).text(), "k\t1\nl\t2\n");
+        assert_eq!(run(&["dump", "a.bifold", printed, "--format", "tsv"]).text(), "k\t1\nl\t2\n");
+        assert_eq!(run(&["get", "a.bifold", printed, "m"]).err, format!("bifold: {printed} has no key m\n"));
+        assert_eq!(run(&["del", "a.bifold", printed, "l"]).text(), "");
+        let other = printed.replace('ü', r"\xc3\xbc\x01");
+        assert_eq!(run(&["rename", "a.bifold", printed, &other]).text(), "");
+        let error = run(&["scan", "a.bifold", printed]).error();
+        assert_eq!(error, format!("bifold: no table named \"{printed}\"\n"));
+        run(&["load", "a.bifold", printed]).good();
+        let error = run(&["rename", "a.bifold", &other, printed]).error();
+        assert_eq!(error, format!("bifold: a table named \"{printed}\" exists\n"));
+        assert_eq!(run(&["drop", "a.bifold", &other]).text(), "");
+        assert_eq!(place.run("tables a.bifold --json").json(), [json!({ "table": name, "entries": 1 })]);
+    }
+}
+
+#[test]
+fn a_name_that_no_table_can_have_is_an_error_of_every_command() {
+    let place = Place::new();
+    place.feed("load a.bifold t", b"k\t1\n").good();
+    let before = place.files();
+    for command in [
+        "load DB T",
+        "dump DB T",
+        "put DB T k v",
+        "get DB T k",
+        "del DB T k",
+        "scan DB T",
+        "rename DB T u",
+        "rename DB t T",
+        "drop DB T",
+    ] {
+        for (name, what) in [
+            (r"t\q", r"byte 2: there is no escape \q"),
+            ("t\\", "byte 2: a backslash at the end"),
+            (r"t\xff", "not UTF-8"),
+        ] {
+            let error = place.run(&command.replace("DB", "a.bifold").replace('T', name)).error();
+            assert!(error.contains(what), "{command}: {error}");
+        }
+    }
+    assert!(place.files() == before);
+}
+
 #[test]
 fn json_shows_text_as_strings_and_other_bytes_as_base64() {
     let place = Place::new();
@@ -123,6 +184,25 @@ fn input_may_come_from_standard_input_in_three_ways() {
     // Nothing at all is loaded just as well.
     place.feed("load a.bifold none", b"").good();
     assert_eq!(place.run("tables a.bifold").text(), "none\t0\nt\t3\n");
+}
+
+/// At a terminal, which waits for the one who waits for it.
+#[test]
+fn reading_from_a_terminal_is_said() {
+    let place = Place::new();
+    if place.shell("command -v script").code != 0 {
+        println!("skipped: no script");
+        return;
+    }
+    for (command, what) in
+        [("load a.bifold t", true), ("put a.bifold t k", true), ("put a.bifold t k v", false)]
+    {
+        let line =
+            format!(r#"printf 'k\t1\n' | script -qec '"$BIFOLD" {command} 2> err' /dev/null; cat err >&2"#);
+        let err = place.shell(&line).err;
+        assert_eq!(err.starts_with("bifold: reading standard input"), what, "{command}: {err}");
+    }
+    assert!(place.feed("load a.bifold t", b"k\t1\n").err.starts_with("t: 1 entry in "));
 }
 
 #[test]

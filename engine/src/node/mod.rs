@@ -28,8 +28,8 @@
 
 mod build;
 mod edit;
-mod key_buf;
 mod layout;
+mod leaf_batch;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod probe;
 mod read;
@@ -37,10 +37,10 @@ mod validate;
 
 pub(crate) use build::{Items, Packing, pack, separator};
 pub(crate) use edit::{EditError, NodeMut};
-pub(crate) use key_buf::KeyBuf;
 pub(crate) use layout::{
     HEADER, KIND_EXTENT, KIND_FREE_MAP, birth_of, clear_place, inline_max, key_max, kind_of, set_birth,
     set_header, shared_prefix,
 };
+pub(crate) use leaf_batch::LeafBatch;
 pub(crate) use read::Node;
 pub(crate) use validate::validate;

@@ -2,7 +2,6 @@
 //! was validated gives `None` (the caller reports damage) and never undefined behaviour.
 #![forbid(unsafe_code)]
 
-use super::key_buf::KeyBuf;
 use super::layout::{
     AT_COUNT, AT_DEAD, AT_HEAP, AT_PREFIX, BRANCH_FIXED, HEADER, HINT, KIND_BRANCH, KIND_LEAF, LEAF_FIXED,
     birth_of, get_u16, get_u64, get_varint, hint_of, kind_of, level_of,
@@ -106,8 +105,14 @@ impl<'a> Node<'a> {
     }
 
     #[inline]
-    fn hints(&self, count: usize) -> Option<&'a [[u8; HINT]]> {
+    pub(super) fn hints(&self, count: usize) -> Option<&'a [[u8; HINT]]> {
         Some(self.bytes.get(HEADER..HEADER + count * HINT)?.as_chunks::<HINT>().0)
+    }
+
+    #[inline]
+    pub(super) fn slots(&self, count: usize) -> Option<&'a [[u8; 2]]> {
+        let at = HEADER + count * HINT;
+        Some(self.bytes.get(at..at + count * 2)?.as_chunks::<2>().0)
     }
 
     #[inline]
@@ -193,6 +198,19 @@ impl<'a> Node<'a> {
             }
         }
         Some(Err(low))
+    }
+
+    /// Whether `key`'s first bytes tell already that it lies between the page's separators and below entry `index`, or
+    /// there is no such entry.
+    #[inline]
+    pub(crate) fn is_surely_below(&self, key: &[u8], index: usize) -> bool {
+        let suffix = self.prefix().and_then(|prefix| key.strip_prefix(prefix));
+        let limit = self.hints(self.count()).map(|hints| hints.get(index));
+        match (suffix, limit) {
+            (Some(suffix), Some(Some(limit))) => hint_of(suffix) < u32::from_be_bytes(*limit),
+            (Some(_), Some(None)) => true,
+            _ => false,
+        }
     }
 
     /// The child whose range holds `key`.
@@ -290,33 +308,9 @@ impl<'a> Node<'a> {
         Some(key)
     }
 
-    /// Entry `index` of a leaf with `count` entries, whose key is left in `key`, which holds the `prefix_len` bytes of
-    /// the prefix already. Returns where the value lies, and whether it begins with a reference.
-    #[inline]
-    pub(crate) fn leaf_step(
-        &self,
-        count: usize,
-        index: usize,
-        prefix_len: usize,
-        key: &mut KeyBuf,
-    ) -> Option<(Range<usize>, bool)> {
-        let at = self.slot(count, index)?;
-        let hint = self.hint(index)?;
-        prefetch_line(self.bytes, at.wrapping_sub(AHEAD));
-        let (head, value_len, at) = self.leaf_head(at)?;
-        let suffix_len = head >> 1;
-        let value_at = at + suffix_len.saturating_sub(HINT);
-        let value = value_at..value_at + value_len;
-        if value.end > self.bytes.len() {
-            return None;
-        }
-        key.set_suffix(prefix_len, suffix_len, hint, self.bytes, at)?;
-        Some((value, head & 1 == 1))
-    }
-
     /// The two varints that a leaf entry begins with, and where they end.
     #[inline]
-    fn leaf_head(&self, at: usize) -> Option<(usize, usize, usize)> {
+    pub(super) fn leaf_head(&self, at: usize) -> Option<(usize, usize, usize)> {
         if let Some(&[head, value_len]) = self.bytes.get(at..at + 2)
             && (head | value_len) < 0x80
         {
@@ -327,9 +321,6 @@ impl<'a> Node<'a> {
         Some((head, value_len, at))
     }
 }
-
-/// How far behind an entry those lie that a scan comes to in a while: entries loaded in order lie downwards.
-const AHEAD: usize = 640;
 
 /// The first of the sorted `hints` that is not below `hint`. Without branches that depend on the data.
 #[inline]

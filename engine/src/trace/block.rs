@@ -13,8 +13,10 @@ pub(super) const BLOCK_FULL: usize = 32 << 10;
 pub(super) const BLOCK_MAX: usize = 128 << 10;
 
 const MAGIC: &[u8; 8] = b"BIFOLDTR";
-/// The format's version.
-const VERSION: u32 = 1;
+/// The format's version that is written.
+pub(super) const VERSION: u32 = 2;
+/// The least version that is read: it has no event for a table that is renamed, and nothing else is different.
+const VERSION_LEAST: u32 = 1;
 /// Keys are hidden.
 const HIDDEN: u32 = 1;
 /// An odd constant (2^64 divided by the golden ratio) that spreads small numbers over a seed's bits.
@@ -23,6 +25,8 @@ const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 /// What the file's head says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Head {
+    /// The format's version.
+    pub(super) version: u32,
     /// The recording's id, the seed of its checksums.
     pub(super) id: u64,
     /// When it began, in microseconds since 1970.
@@ -54,7 +58,7 @@ impl Head {
     pub(super) fn encode(&self) -> [u8; HEAD] {
         let mut bytes = [0; HEAD];
         bytes[..8].copy_from_slice(MAGIC);
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.version.to_le_bytes());
         bytes[12..16].copy_from_slice(&(if self.hidden { HIDDEN } else { 0 }).to_le_bytes());
         bytes[16..24].copy_from_slice(&self.id.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.began.to_le_bytes());
@@ -70,7 +74,7 @@ impl Head {
         }
         // Of another version nothing else is known, its checksum included.
         let version = half(bytes, 8);
-        if version != VERSION {
+        if !(VERSION_LEAST..=VERSION).contains(&version) {
             return Err(BadHead::Version(version));
         }
         if word(bytes, HEAD - 8) != xxh3_64_with_seed(&bytes[..HEAD - 8], 0) {
@@ -81,6 +85,7 @@ impl Head {
             return Err(BadHead::Flags);
         }
         Ok(Self {
+            version,
             id: word(bytes, 16),
             began: word(bytes, 24),
             page_size: half(bytes, 32),

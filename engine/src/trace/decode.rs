@@ -12,6 +12,8 @@ use std::ops::Bound;
 
 /// The events of a block, one after the other. The error of each method says what is wrong with the bytes.
 pub(super) struct Decoder<'a> {
+    /// The file's format version.
+    pub(super) version: u32,
     pub(super) rest: &'a [u8],
     pub(super) last: &'a mut Last,
 }
@@ -147,6 +149,9 @@ impl Decoder<'_> {
             11 => Op::ListTables { txn: self.txn()? },
             30 => Op::Checkpoint { waited: self.flag()? },
             31 => Op::Sync,
+            32 if self.version >= 2 => {
+                Op::RenameTable { txn: self.txn()?, name: self.name()?, new: self.name()? }
+            }
             other => self.of_table(other)?,
         };
         Ok((after, op))

@@ -144,6 +144,11 @@ impl Encoder<'_> {
                 self.name(name);
                 self.flag(*found);
             }
+            Op::RenameTable { txn, name, new } => {
+                self.txn(*txn);
+                self.name(name);
+                self.name(new);
+            }
             Op::LoadBegin { table, load } => {
                 self.table(*table);
                 self.number(*load);
@@ -274,5 +279,7 @@ fn kind(op: &Op<'_>) -> u8 {
         Op::LoadEnd { .. } => 29,
         Op::Checkpoint { .. } => 30,
         Op::Sync => 31,
+        // From version 2 on.
+        Op::RenameTable { .. } => 32,
     }
 }

@@ -104,6 +104,15 @@ pub enum Op<'a> {
         /// Whether there was such a table.
         found: bool,
     },
+    /// A table was given another name. Lookups of it name the new one from then on.
+    RenameTable {
+        /// The transaction.
+        txn: u64,
+        /// The table's name until then.
+        name: Cow<'a, str>,
+        /// Its name from then on, which no table had.
+        new: Cow<'a, str>,
+    },
     /// The tables were listed.
     ListTables {
         /// The transaction.

@@ -18,6 +18,8 @@ mod recorder;
 #[cfg(test)]
 mod tests;
 mod veil;
+#[cfg(test)]
+mod version_tests;
 
 pub use event::{Event, From, Op};
 pub use reader::{Error, Reader, Result};

@@ -126,6 +126,11 @@ impl<R: Read> Reader<R> {
         self
     }
 
+    /// The version of the file's format: 1, in which renamed tables were not recorded, or 2.
+    pub fn format_version(&self) -> u32 {
+        self.head.version
+    }
+
     /// When the recording began, by the clock of its machine.
     pub fn began(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_micros(self.head.began)
@@ -194,7 +199,8 @@ impl<R: Read> Reader<R> {
                 return Ok(None);
             }
         }
-        let mut decoder = Decoder { rest: &self.block[self.at..], last: &mut self.last };
+        let (version, rest) = (self.head.version, &self.block[self.at..]);
+        let mut decoder = Decoder { version, rest, last: &mut self.last };
         let decoded = decoder.event();
         let rest = decoder.rest.len();
         let (after, op) = decoded.map_err(|what| self.damaged(what))?;

@@ -4,7 +4,7 @@
 //! thousand calls, that of the file. What goes wrong there ends the recording and nothing else.
 #![forbid(unsafe_code)]
 
-use super::block::{BLOCK_FULL, BLOCK_HEAD, BlockHead, HEAD, Head};
+use super::block::{BLOCK_FULL, BLOCK_HEAD, BlockHead, HEAD, Head, VERSION};
 use super::encode::{Encoder, Last};
 use super::event::Op;
 use super::veil::Veil;
@@ -93,6 +93,7 @@ impl Recorder {
         let file = fs.create_new(path).map_err(|e| Error::io("create the trace", 0, e))?;
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let head = Head {
+            version: VERSION,
             id: random_file_id(),
             began: since_1970.as_micros() as u64,
             page_size: page_size as u32,

@@ -1,7 +1,7 @@
 //! Tests of recording and of reading what was recorded.
 #![forbid(unsafe_code)]
 
-use super::block::{BLOCK_HEAD, BLOCK_MAX, BlockHead, HEAD, Head};
+use super::block::{BLOCK_HEAD, BLOCK_MAX, BlockHead, HEAD, Head, VERSION};
 use super::encode::KEY_KEPT;
 use super::*;
 use crate::db::{Builder, Db};
@@ -91,6 +91,9 @@ fn what_is_written_is_in_the_trace_in_order() {
     assert!(txn.drop_table("t").unwrap());
     assert!(!txn.drop_table("t").unwrap());
     txn.tables().unwrap();
+    txn.rename_table("u", "w").unwrap();
+    assert!(txn.rename_table("u", "x").is_err() && txn.rename_table("w", "w").is_err());
+    txn.rename_table("w", "u").unwrap();
     txn.commit_nowait().unwrap().wait().unwrap();
     db.write().unwrap().table("u").unwrap();
     db.sync().unwrap();
@@ -129,6 +132,8 @@ fn what_is_written_is_in_the_trace_in_order() {
         Op::DropTable { txn: 4, name: "t".into(), found: true },
         Op::DropTable { txn: 4, name: "t".into(), found: false },
         Op::ListTables { txn: 4 },
+        Op::RenameTable { txn: 4, name: "u".into(), new: "w".into() },
+        Op::RenameTable { txn: 4, name: "w".into(), new: "u".into() },
         Op::Commit { txn: 4, durability: Durability::Sync, waited: false, number: number(2) },
         Op::WriteBegin { txn: 7 },
         Op::OpenTable { txn: 7, table: 8, name: "u".into(), found: true },
@@ -317,14 +322,14 @@ fn a_flipped_bit_is_found_and_what_lies_before_is_read() {
 
 #[test]
 fn bytes_that_somebody_made_are_refused_in_words() {
-    let head = Head { id: 3, began: 0, page_size: 512, hidden: false };
+    let head = Head { version: VERSION, id: 3, began: 0, page_size: 512, hidden: false };
     let mut rng = Rng::new(1);
     let mut refused = 0;
     for _ in 0..20_000 {
         let mut block = vec![0; BLOCK_HEAD];
         // Kinds that exist, so that their fields are reached.
         for _ in 0..rng.below(40) {
-            let kinds = if rng.below(2) == 0 { 32 } else { 256 };
+            let kinds = if rng.below(2) == 0 { 33 } else { 256 };
             block.push(rng.below(kinds) as u8);
         }
         BlockHead::seal(head.id, 0, &mut block, 1, u64::MAX, rng.below(8) as u32);

@@ -15,7 +15,7 @@ use std::fmt;
 ///
 /// A fresh cursor stands before the first entry: [`next`](Self::next) goes to the first, and, once,
 /// [`prev`](Self::prev) to the last. Past either end it stays there, and turning round gives the last or the first
-/// entry again. What it lends is valid until it moves; a step within a page copies nothing but the key.
+/// entry again. What it lends is valid until it moves; within a page nothing but keys is copied.
 ///
 /// In a write transaction the table may change under a cursor. It then finds its place again by its key: if that
 /// entry was removed, `next` goes to the first greater key and `prev` to the last smaller one.
@@ -47,9 +47,10 @@ impl<'t, S: PageSource, A: Access<'t, S>> Cursor<'t, S, A> {
     #[expect(clippy::should_implement_trait, reason = "it lends what it gives, which no iterator can")]
     #[inline]
     pub fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
-        let found = self.position.next(&self.access)?;
-        self.stepped(found, true);
-        self.lend(found)
+        if self.is_plain() && self.position.step_next(&self.access) {
+            return Ok(self.position.entry());
+        }
+        self.go(true)
     }
 
     /// Moves to the previous entry; `None` before the first.
@@ -58,8 +59,23 @@ impl<'t, S: PageSource, A: Access<'t, S>> Cursor<'t, S, A> {
     /// As [`next`](Self::next).
     #[inline]
     pub fn prev(&mut self) -> Result<Option<(&[u8], &[u8])>> {
-        let found = self.position.prev(&self.access)?;
-        self.stepped(found, false);
+        if self.is_plain() && self.position.step_prev(&self.access) {
+            return Ok(self.position.entry());
+        }
+        self.go(false)
+    }
+
+    /// Whether a step has nothing to do but to step.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.large.is_none() && self.calls.is_none()
+    }
+
+    #[inline(never)]
+    fn go(&mut self, forward: bool) -> Result<Option<(&[u8], &[u8])>> {
+        let access = &self.access;
+        let found = if forward { self.position.next(access)? } else { self.position.prev(access)? };
+        self.stepped(found, forward);
         self.lend(found)
     }
 

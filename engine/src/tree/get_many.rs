@@ -48,8 +48,7 @@ where
         return Ok(values);
     }
     // The slices are taken once: no code of the caller's runs within a walk.
-    let mut sorted: Vec<(&[u8], usize)> = keys.iter().map(AsRef::as_ref).zip(0..).collect();
-    sorted.sort_unstable();
+    let sorted = sort(keys);
     let mut runs = vec![Run { word: tree.word, keys: 0..keys.len() }];
     for level in (1..=tree.height).rev() {
         let mut below = Vec::with_capacity(runs.len());
@@ -67,6 +66,25 @@ where
         }
     }
     Ok(values)
+}
+
+/// The keys in order, each with its place among the caller's.
+fn sort<K: AsRef<[u8]>>(keys: &[K]) -> Vec<(&[u8], usize)> {
+    let keys: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
+    // By their first bytes as numbers, which order as they do, and by all only among equal ones.
+    let mut order: Vec<(u64, usize)> = keys.iter().map(|key| head(key)).zip(0..).collect();
+    order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| keys[a.1].cmp(keys[b.1])));
+    order.into_iter().map(|(_, place)| (keys[place], place)).collect()
+}
+
+/// A key's first eight bytes, padded with zeros, as a number.
+fn head(key: &[u8]) -> u64 {
+    if let Some(bytes) = key.first_chunk() {
+        return u64::from_be_bytes(*bytes);
+    }
+    let mut bytes = [0; 8];
+    bytes[..key.len()].copy_from_slice(key);
+    u64::from_be_bytes(bytes)
 }
 
 /// Shows the page of each run to `f`: those of the delta one by one, those on file in one call, in any order.
@@ -117,7 +135,12 @@ fn part(keys: &[(&[u8], usize)], run: &Run, node: &Node<'_>, level: u8, below: &
     check_branch(node, run.word, level)?;
     let mut last = None;
     for place in run.keys.clone() {
-        let child = child_for(node, run.word, keys[place].0)?;
+        let key = keys[place].0;
+        // Keys ascend: the next one's child is the same unless it reaches the next separator.
+        let child = match last {
+            Some(child) if node.is_surely_below(key, child + 1) => child,
+            _ => child_for(node, run.word, key)?,
+        };
         match below.last_mut() {
             Some(open) if last == Some(child) => open.keys.end = place + 1,
             _ => below.push(Run { word: child_at(node, run.word, child)?, keys: place..place + 1 }),

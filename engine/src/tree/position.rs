@@ -9,7 +9,7 @@ use super::access::{Access, Alive};
 use super::gap::{Gap, OUTSIDE, check_branch, check_leaf, child_at, child_for, search};
 use super::read_ahead::ReadAhead;
 use crate::error::{Error, Result};
-use crate::node::KeyBuf;
+use crate::node::LeafBatch;
 use crate::walk::{Held, Walk, damaged, damaged_node};
 use crate::word::Word;
 use bifold_page_source::{PageRef, PageSource};
@@ -66,15 +66,8 @@ pub(crate) struct Position<'t, S: PageSource> {
     /// On an entry, its number in the leaf; in a gap, that of the entry behind.
     index: usize,
     stand: Stand,
-    key: KeyBuf,
-    /// Bytes of the leaf's prefix, if `key` begins with it.
-    prefix_len: usize,
-    /// Whether `key` begins with the leaf's prefix.
-    has_prefix: bool,
-    /// Where the value begins and ends in the leaf; narrow, as a page is.
-    value_start: u32,
-    value_end: u32,
-    has_word: bool,
+    /// The key; and on an entry that entry, with some beside it.
+    batch: LeafBatch,
     /// The access's version when the place was found.
     version: u64,
     failed: Option<Error>,
@@ -91,12 +84,7 @@ impl<'t, S: PageSource> Position<'t, S> {
             count: 0,
             index: 0,
             stand: Stand::Fresh,
-            key: KeyBuf::default(),
-            prefix_len: 0,
-            has_prefix: false,
-            value_start: 0,
-            value_end: 0,
-            has_word: false,
+            batch: LeafBatch::default(),
             version: 0,
             failed: None,
             ahead: ReadAhead::new(),
@@ -111,7 +99,7 @@ impl<'t, S: PageSource> Position<'t, S> {
 
     /// The key of the entry it stands on. After a change of the tree the entry may be gone.
     pub(crate) fn key(&self) -> Option<&[u8]> {
-        if self.stand == Stand::On && self.failed.is_none() { Some(&self.key) } else { None }
+        if self.stand == Stand::On && self.failed.is_none() { Some(self.batch.key()) } else { None }
     }
 
     /// The entry it stands on.
@@ -121,21 +109,43 @@ impl<'t, S: PageSource> Position<'t, S> {
         if self.stand != Stand::On {
             return None;
         }
-        let range = self.value_start as usize..self.value_end as usize;
+        let range = self.batch.value();
         let value = leaf.bytes().get(range.clone())?;
-        Some(Current { key: &self.key, leaf, index: self.index, has_word: self.has_word, value, range })
+        let (key, has_word) = (self.batch.key(), self.batch.has_word());
+        Some(Current { key, leaf, index: self.index, has_word, value, range })
+    }
+
+    /// Key and value of the entry it stands on after a [`step`](Self::step_next), the value as it lies in the leaf.
+    #[inline]
+    pub(crate) fn entry(&self) -> Option<(&[u8], &[u8])> {
+        let value = self.leaf.as_ref()?.bytes().get(self.batch.value())?;
+        Some((self.batch.key(), value))
+    }
+
+    /// Moves to the next entry if that is decoded and its value lies in the leaf. If not, nothing has changed.
+    #[inline]
+    pub(crate) fn step_next<A: Access<'t, S>>(&mut self, access: &A) -> bool {
+        self.batch.is_plain(self.index + 1) && self.next_decoded(access)
+    }
+
+    /// As [`step_next`](Self::step_next), to the previous entry.
+    #[inline]
+    pub(crate) fn step_prev<A: Access<'t, S>>(&mut self, access: &A) -> bool {
+        let index = self.index.wrapping_sub(1);
+        self.batch.is_plain(index) && self.step(access, index)
     }
 
     /// Whether it stands on an entry whose value begins with a reference.
     #[inline]
     pub(crate) fn on_word(&self) -> bool {
-        self.stand == Stand::On && self.has_word && self.failed.is_none()
+        self.stand == Stand::On && self.batch.has_word() && self.failed.is_none()
     }
 
     /// Fails the position: every step gives `error` until it is sought anew.
     pub(crate) fn fail(&mut self, error: &Error) {
         self.failed = Some(error.clone());
         self.leaf = None;
+        self.batch.leave();
     }
 
     /// Goes to a gap, also if the position has failed. Whether the gap's key has an entry.
@@ -152,7 +162,7 @@ impl<'t, S: PageSource> Position<'t, S> {
             Gap::End => (Stand::End, &[][..]),
         };
         self.stand = stand;
-        self.key.set(key);
+        self.batch.set(key);
         let outcome = self.find(access, gap);
         self.keep(outcome)
     }
@@ -172,20 +182,60 @@ impl<'t, S: PageSource> Position<'t, S> {
     /// Moves to the next entry; `false` if there is none, and then the position is behind the last.
     #[inline]
     pub(crate) fn next<A: Access<'t, S>>(&mut self, access: &A) -> Result<bool> {
-        self.ready(access, Gap::Start)?;
-        let index = self.index + usize::from(self.stand == Stand::On);
-        if index < self.count { self.load(index) } else { self.leave_forward(access) }
+        if self.next_decoded(access) { Ok(true) } else { self.load_next(access) }
+    }
+
+    #[inline]
+    fn next_decoded<A: Access<'t, S>>(&mut self, access: &A) -> bool {
+        let done = self.step(access, self.index + 1);
+        if done && self.batch.is_low(self.index, self.count) {
+            self.decode_ahead();
+        }
+        done
     }
 
     /// Moves to the previous entry; `false` if there is none, and then the position is before the first.
     #[inline]
     pub(crate) fn prev<A: Access<'t, S>>(&mut self, access: &A) -> Result<bool> {
+        if self.step(access, self.index.wrapping_sub(1)) { Ok(true) } else { self.load_prev(access) }
+    }
+
+    /// Goes to entry `index` of the leaf if nothing stands in the way: the position is on an entry, has not failed, and
+    /// is up to date, and that entry is decoded.
+    #[inline]
+    fn step<A: Access<'t, S>>(&mut self, access: &A, index: usize) -> bool {
+        let done = self.version == access.version() && self.batch.step(index);
+        if done {
+            debug_assert!(
+                self.stand == Stand::On && self.failed.is_none(),
+                "nothing is decoded off an entry"
+            );
+            self.index = index;
+        }
+        done
+    }
+
+    #[inline(never)]
+    fn decode_ahead(&mut self) {
+        if let Some(leaf) = &self.leaf {
+            self.batch.ahead(&leaf.node(), self.count);
+        }
+    }
+
+    #[inline(never)]
+    fn load_next<A: Access<'t, S>>(&mut self, access: &A) -> Result<bool> {
+        self.ready(access, Gap::Start)?;
+        let index = self.index + usize::from(self.stand == Stand::On);
+        if index < self.count { self.load(index, true) } else { self.leave_forward(access) }
+    }
+
+    #[inline(never)]
+    fn load_prev<A: Access<'t, S>>(&mut self, access: &A) -> Result<bool> {
         self.ready(access, Gap::End)?;
-        if self.index > 0 { self.load(self.index - 1) } else { self.leave_backward(access) }
+        if self.index > 0 { self.load(self.index - 1, false) } else { self.leave_backward(access) }
     }
 
     /// Before each step: the place must be found, and up to date.
-    #[inline]
     fn ready<A: Access<'t, S>>(&mut self, access: &A, from: Gap<'_>) -> Result<()> {
         if self.stand == Stand::Fresh && self.failed.is_none() {
             self.seek(access, from)?;
@@ -196,10 +246,11 @@ impl<'t, S: PageSource> Position<'t, S> {
     fn leave_forward<A: Access<'t, S>>(&mut self, access: &A) -> Result<bool> {
         while self.cross(access, true)? {
             if self.count > 0 {
-                return self.load(0);
+                return self.load(0, true);
             }
         }
         self.index = self.count;
+        self.batch.leave();
         if self.stand == Stand::On {
             self.stand = Stand::After;
         }
@@ -209,30 +260,22 @@ impl<'t, S: PageSource> Position<'t, S> {
     fn leave_backward<A: Access<'t, S>>(&mut self, access: &A) -> Result<bool> {
         while self.cross(access, false)? {
             if self.count > 0 {
-                return self.load(self.count - 1);
+                return self.load(self.count - 1, false);
             }
         }
         self.index = 0;
+        self.batch.leave();
         if self.stand == Stand::On {
             self.stand = Stand::Before;
         }
         Ok(false)
     }
 
-    /// Stands on entry `index` of the leaf.
-    #[inline]
-    fn load(&mut self, index: usize) -> Result<bool> {
+    /// Stands on entry `index` of the leaf, from where it will go on in this direction.
+    fn load(&mut self, index: usize, forward: bool) -> Result<bool> {
         let Some(leaf) = &self.leaf else { return Ok(false) };
         let node = leaf.node();
-        if !self.has_prefix {
-            let prefix = node.prefix().unwrap_or_default();
-            self.key.set(prefix);
-            self.prefix_len = prefix.len();
-            self.has_prefix = true;
-        }
-        if let Some((value, has_word)) = node.leaf_step(self.count, index, self.prefix_len, &mut self.key) {
-            (self.value_start, self.value_end) = (value.start as u32, value.end as u32);
-            self.has_word = has_word;
+        if self.batch.load(&node, self.count, index, forward).is_some() {
             (self.index, self.stand) = (index, Stand::On);
             return Ok(true);
         }
@@ -249,19 +292,21 @@ impl<'t, S: PageSource> Position<'t, S> {
     #[cold]
     fn find_again<A: Access<'t, S>>(&mut self, access: &A) -> Result<()> {
         self.ahead = ReadAhead::new();
-        let key = std::mem::take(&mut self.key);
+        let batch = std::mem::take(&mut self.batch);
+        let key = batch.key();
         let gap = match self.stand {
             Stand::Fresh | Stand::Start => Gap::Start,
-            Stand::Before | Stand::On => Gap::Before(&key),
-            Stand::After => Gap::After(&key),
+            Stand::Before | Stand::On => Gap::Before(key),
+            Stand::After => Gap::After(key),
             Stand::End => Gap::End,
         };
         let found = self.find(access, gap);
-        self.key = key;
+        self.batch = batch;
+        self.batch.leave();
         let found = found?;
         if self.stand == Stand::On {
             if found {
-                return self.load(self.index).map(drop);
+                return self.load(self.index, true).map(drop);
             }
             self.stand = Stand::Before;
         }
@@ -295,7 +340,7 @@ impl<'t, S: PageSource> Position<'t, S> {
 
     fn enter(&mut self, leaf: Held<'t, S>) {
         self.count = leaf.node().count();
-        self.has_prefix = false;
+        self.batch.leave();
         self.leaf = Some(leaf);
     }
 
@@ -355,6 +400,13 @@ fn neighbour<'t, S: PageSource>(
         let next = if forward { Some(index + 1) } else { index.checked_sub(1) };
         let Some(next) = next.filter(|next| *next < node.count()) else { continue };
         let child = child_at(&node, word, next)?;
+        let behind =
+            if forward { node.child(next + 1) } else { next.checked_sub(1).and_then(|at| node.child(at)) };
+        if level == 1
+            && let Some(behind) = behind
+        {
+            walk.soon(behind);
+        }
         path[depth].index = next;
         path.truncate(depth + 1);
         let near = if forward { Gap::Start } else { Gap::End };

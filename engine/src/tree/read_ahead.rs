@@ -22,13 +22,15 @@ pub(super) struct ReadAhead {
     run: u32,
     /// Leaves asked for already, from the next one on.
     asked: usize,
+    /// With so many of those left, it is time to ask for more: half of what was asked for last.
+    low: usize,
     window: usize,
 }
 
 impl ReadAhead {
     /// Nothing is known.
     pub(super) const fn new() -> Self {
-        Self { forward: true, run: 0, asked: 0, window: WINDOW_MIN }
+        Self { forward: true, run: 0, asked: 0, low: 0, window: WINDOW_MIN }
     }
 
     /// Notes that the next leaf in a direction was entered. Whether it is time to [`ask`](Self::ask).
@@ -38,7 +40,7 @@ impl ReadAhead {
         }
         self.run = self.run.saturating_add(1);
         self.asked = if same_parent { self.asked.saturating_sub(1) } else { 0 };
-        self.run >= 2 && self.asked <= self.window / 2
+        self.run >= 2 && self.asked <= self.low
     }
 
     /// The leaves to ask for now, the position being at child `index` of `parent`.
@@ -54,7 +56,7 @@ impl ReadAhead {
         };
         let pages = (self.asked + 1..=until).filter_map(file_page).collect();
         if until > self.asked {
-            self.asked = until;
+            (self.asked, self.low) = (until, self.window / 2);
             self.window = (self.window * 2).min(WINDOW_MAX);
         }
         pages

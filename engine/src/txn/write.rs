@@ -161,13 +161,16 @@ impl<'db, S: PageSource> WriteTxn<'db, S> {
     /// which it is itself if both names are the same; [`Error::KeyTooLong`] for a new name too long; damage and I/O
     /// errors met on the way.
     pub fn rename_table(&self, name: &str, new: &str) -> Result<()> {
+        let at = self.now();
         let mut state = self.usable()?;
         let store = &self.shared.store;
         let number = state.find_table(store, name)?.ok_or_else(|| Error::NoSuchTable(Arc::from(name)))?;
         if state.find_table(store, new)?.is_some() {
             return Err(Error::TableExists(Arc::from(new)));
         }
-        state.rename_table(store, number, new)
+        state.rename_table(store, number, new)?;
+        self.record(at, |txn| Op::RenameTable { txn, name: Cow::Borrowed(name), new: Cow::Borrowed(new) });
+        Ok(())
     }
 
     /// The names of all tables as this transaction sees them, in order.

@@ -137,6 +137,10 @@ impl<'s, S: PageSource> Visit for StaleVisit<'s, S> {
         Ok(&self.current.insert((bytes, look)).0)
     }
 
+    fn soon(&mut self, page: PageRef) {
+        self.inner.soon(page);
+    }
+
     fn hold(&mut self, page: PageRef) -> Result<StalePin<'s, S>> {
         self.move_on();
         let number = page.page().get();

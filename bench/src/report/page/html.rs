@@ -50,7 +50,8 @@ pub(crate) fn verdict<'v>(text: &mut String, said: impl IntoIterator<Item = &'v 
         text.push_str("<ul>\n");
         for line in points {
             let line = line.trim_start_matches("- ");
-            let class = if line.starts_with("FAILED") { " class=\"bad\"" } else { "" };
+            let bad = line.starts_with("FAILED") || line.starts_with("NOT KEPT UP");
+            let class = if bad { " class=\"bad\"" } else { "" };
             let _ = writeln!(text, "<li{class}>{}</li>", escape(line));
         }
         text.push_str("</ul>\n");

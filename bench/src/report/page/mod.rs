@@ -90,10 +90,8 @@ fn ended(row: &Row<'_>) -> String {
 pub fn page(report: &Report) -> String {
     let sides = Sides::of(report);
     let mut text = html::begin("Bifold benchmark", &about::title(report), &report.environment);
-    if !report.complete {
-        text.push_str(
-            "<p class=\"warn\">This run was cut short: what is not on this page was not measured.</p>\n",
-        );
+    if let Some(cut) = report.cut("on this page") {
+        let _ = writeln!(text, "<p class=\"warn\">{}</p>", escape(&cut));
     }
     html::verdict(&mut text, verdict(report).lines());
     let mut number = 0;

@@ -5,8 +5,9 @@ use super::html::escape;
 use super::{Sides, ended, shown};
 use crate::cell::Outcome;
 use crate::limits::Limits;
-use crate::report::{Figure, Row, Summary, Unit, Value, latency_of, share, short};
+use crate::report::{Figure, Row, Summary, Unit, Value, latency_of, percent, share, short};
 use crate::workload::Op;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// A table that is being written.
@@ -92,6 +93,7 @@ pub(super) fn figures(
     for op in ops {
         latency(&mut table, *op);
     }
+    beside(&mut table);
     table.group("Cost of an operation");
     table.figures(&Figure::COSTS);
     table.group("Disk");
@@ -120,6 +122,19 @@ fn speed(table: &mut Table<'_, '_>) {
         });
     }
     table.row(&format!("times {baseline}"), |row| Some(format!("{:.2}", row.ratio?.median)));
+    table.row("of the operations that were due, begun", |row| Some(percent(row.kept()?.median)));
+}
+
+/// What was done beside what is measured.
+fn beside(table: &mut Table<'_, '_>) {
+    let ops: BTreeSet<Op> = table.summary.rows.iter().flat_map(Row::beside).collect();
+    for op in ops {
+        let nanos = |value: Value| shown(Unit::Nanos, value.median);
+        table.group(&format!("Beside that: {}", op.name()));
+        table.row("a second", |row| Some(short(row.beside_rate(op)?.median)));
+        table.row("p50", |row| row.beside_latency(op, |l| l.p50).map(nanos));
+        table.row("p99", |row| row.beside_latency(op, |l| l.p99).map(nanos));
+    }
 }
 
 fn latency(table: &mut Table<'_, '_>, op: Op) {

@@ -9,7 +9,7 @@ use std::fmt;
 
 /// What becomes of a tab.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Tab {
+pub enum Tab {
     /// It stays, as in a value.
     Plain,
     /// It is escaped, as in a key.
@@ -17,7 +17,7 @@ pub(crate) enum Tab {
 }
 
 /// Appends `bytes` to `out`, escaped.
-pub(crate) fn escape(bytes: &[u8], tab: Tab, out: &mut Vec<u8>) {
+pub fn escape(bytes: &[u8], tab: Tab, out: &mut Vec<u8>) {
     for chunk in bytes.utf8_chunks() {
         let valid = chunk.valid();
         let mut plain = 0;
@@ -39,7 +39,7 @@ pub(crate) fn escape(bytes: &[u8], tab: Tab, out: &mut Vec<u8>) {
 }
 
 /// `bytes` escaped as a key is, for a message.
-pub(crate) fn shown(bytes: &[u8]) -> String {
+pub fn shown(bytes: &[u8]) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     escape(bytes, Tab::Escaped, &mut out);
     String::from_utf8_lossy(&out).into_owned()
@@ -54,9 +54,9 @@ fn hex(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// Something that begins as an escape and is none.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct BadEscape {
+pub struct BadEscape {
     /// Where the backslash stands, in bytes from the beginning.
-    pub(crate) at: usize,
+    pub at: usize,
     /// What is there, from the backslash on.
     text: String,
 }
@@ -72,7 +72,10 @@ impl fmt::Display for BadEscape {
 }
 
 /// Appends to `out` what the escaped `text` stands for. What needs no escape here, or is not UTF-8, is taken as it is.
-pub(crate) fn unescape(text: &[u8], out: &mut Vec<u8>) -> Result<(), BadEscape> {
+///
+/// # Errors
+/// The first backslash that begins no escape; what stands before it has been appended.
+pub fn unescape(text: &[u8], out: &mut Vec<u8>) -> Result<(), BadEscape> {
     let mut from = 0;
     while let Some(found) = text[from..].iter().position(|byte| *byte == b'\\') {
         let at = from + found;

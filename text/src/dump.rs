@@ -15,22 +15,24 @@
 //! Berkeley DB writes a backslash as `\\`, which LMDB reads as something else; `\5c` is read right by both.
 #![forbid(unsafe_code)]
 
+use crate::error::Wrong;
+use crate::escape::shown;
 use std::io::{self, Write};
 
 /// What a header says that concerns us.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub(crate) struct Header {
+pub struct Header {
     /// The database's name.
-    pub(crate) database: Option<String>,
+    pub database: Option<String>,
     /// Whether printing characters stand for themselves.
-    pub(crate) print: bool,
+    pub print: bool,
 }
 
 /// Writes a header. `mapsize` is for LMDB alone.
 ///
 /// # Errors
 /// Those of `out`.
-pub(crate) fn write_header(out: &mut impl Write, header: &Header, mapsize: Option<u64>) -> io::Result<()> {
+pub fn write_header(out: &mut impl Write, header: &Header, mapsize: Option<u64>) -> io::Result<()> {
     let format = if header.print { "print" } else { "bytevalue" };
     writeln!(out, "VERSION=3\nformat={format}")?;
     if let Some(name) = &header.database {
@@ -60,7 +62,7 @@ fn write_name(out: &mut impl Write, name: &str) -> io::Result<()> {
 ///
 /// # Errors
 /// Those of `out`.
-pub(crate) fn write_line(out: &mut impl Write, bytes: &[u8], print: bool) -> io::Result<()> {
+pub fn write_line(out: &mut impl Write, bytes: &[u8], print: bool) -> io::Result<()> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = Vec::with_capacity(3 << 12);
     text.push(b' ');
@@ -82,13 +84,22 @@ pub(crate) fn write_line(out: &mut impl Write, bytes: &[u8], print: bool) -> io:
     out.write_all(&text)
 }
 
+/// Writes what ends the data of a database.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_end(out: &mut impl Write) -> io::Result<()> {
+    out.write_all(b"DATA=END\n")
+}
+
 /// Takes a line of a header behind `VERSION=3`; the error says why it cannot be had.
 pub(crate) fn take_header_line(line: &[u8], header: &mut Header) -> Result<(), String> {
     let Some(at) = line.iter().position(|byte| *byte == b'=') else {
         return Err("a line of the header is NAME=VALUE, and this has no =".into());
     };
-    let (name, value) = (String::from_utf8_lossy(&line[..at]), &line[at + 1..]);
-    let text = String::from_utf8_lossy(value);
+    let value = &line[at + 1..];
+    // As they are, if they are words that are known.
+    let (name, text) = (shown(&line[..at]), shown(value));
     match (&*name, &*text) {
         ("format", "bytevalue") => header.print = false,
         ("format", "print") => header.print = true,
@@ -96,7 +107,9 @@ pub(crate) fn take_header_line(line: &[u8], header: &mut Header) -> Result<(), S
         ("database" | "subdatabase", _) => {
             let name = String::from_utf8(read_name(value));
             let name = name.map_err(|_| "the database's name is not UTF-8, which a table's must be")?;
-            header.database = Some(name);
+            if header.database.replace(name).is_some() {
+                return Err("the header names the database a second time".into());
+            }
         }
         (name, text) if means_nothing(name, text) => {}
         ("type", _) => {
@@ -158,7 +171,7 @@ fn digit(byte: u8) -> Option<u8> {
 }
 
 /// Replaces `to` by the bytes that a line stands for; the error says what is wrong with it.
-pub(crate) fn take_line(line: &[u8], print: bool, to: &mut Vec<u8>) -> Result<(), String> {
+pub(crate) fn take_line(line: &[u8], print: bool, to: &mut Vec<u8>) -> Result<(), Wrong> {
     to.clear();
     let Some((b' ', text)) = line.split_first() else {
         return Err("it should begin with a space, as keys and values do, or be DATA=END".into());
@@ -166,11 +179,10 @@ pub(crate) fn take_line(line: &[u8], print: bool, to: &mut Vec<u8>) -> Result<()
     if print { take_print(text, to) } else { take_hex(text, to) }
 }
 
-fn take_hex(text: &[u8], to: &mut Vec<u8>) -> Result<(), String> {
-    // Behind the space, counted from 1.
+fn take_hex(text: &[u8], to: &mut Vec<u8>) -> Result<(), Wrong> {
     let wrong = |at: usize| {
         let found = String::from_utf8_lossy(&text[at..=at]).into_owned();
-        format!("byte {}: {found:?} is no hexadecimal digit", at + 2)
+        Wrong::at(at + 1, format!("{found:?} is no hexadecimal digit"))
     };
     let (pairs, rest) = text.as_chunks::<2>();
     to.reserve(pairs.len());
@@ -181,19 +193,20 @@ fn take_hex(text: &[u8], to: &mut Vec<u8>) -> Result<(), String> {
     match rest {
         [] => Ok(()),
         [last] if digit(*last).is_none() => Err(wrong(text.len() - 1)),
-        _ => Err(format!("{} hexadecimal digits, where each byte takes two", text.len())),
+        _ => Err(format!("{} hexadecimal digits, where each byte takes two", text.len()).into()),
     }
 }
 
-fn take_print(text: &[u8], to: &mut Vec<u8>) -> Result<(), String> {
+fn take_print(text: &[u8], to: &mut Vec<u8>) -> Result<(), Wrong> {
     let mut at = 0;
     while let Some(found) = text[at..].iter().position(|byte| *byte == b'\\') {
         to.extend_from_slice(&text[at..at + found]);
         at += found;
         let (byte, len) = escaped(&text[at..]).ok_or_else(|| {
-            format!(
-                r"byte {}: a backslash should be followed by two hexadecimal digits or another (mdb_dump -p is known to print one as it is: dump without -p)",
-                at + 2
+            Wrong::at(
+                at + 1,
+                "a backslash should be followed by two hexadecimal digits or another (mdb_dump -p is known to \
+                 print one as it is: dump without -p)",
             )
         })?;
         to.push(byte);
@@ -216,7 +229,7 @@ mod tests {
 
     fn taken(line: &str, print: bool) -> Result<Vec<u8>, String> {
         let mut bytes = b"left over".to_vec();
-        take_line(line.as_bytes(), print, &mut bytes).map(|()| bytes)
+        take_line(line.as_bytes(), print, &mut bytes).map(|()| bytes).map_err(|wrong| wrong.to_string())
     }
 
     fn header(lines: &[&str]) -> Result<Header, String> {
@@ -284,11 +297,14 @@ mod tests {
             ("keys=0", "without its keys"),
             ("colour=red", "colour=red, which is not known"),
             ("HEADER", "NAME=VALUE"),
+            ("type=\u{1b}[2J", r"type=\x1b[2J, whose"),
+            ("h\tue=\u{1b}", r"says h\tue=\x1b, which"),
         ];
         for (line, what) in cases {
             let error = header(&[line]).unwrap_err();
             assert!(error.contains(what), "{line}: {error}");
         }
+        assert!(header(&["database=a", "subdatabase=b"]).unwrap_err().contains("a second time"));
         assert!(
             take_header_line(b"database=\xff", &mut Header::default()).unwrap_err().contains("not UTF-8")
         );

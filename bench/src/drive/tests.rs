@@ -1,0 +1,189 @@
+//! Open loops and held snapshots, on stores made up for it.
+
+use super::*;
+use crate::corpus::{Made, Sizes};
+use crate::store::GetHeld;
+use crate::workload::{Op, Work, find};
+use crate::{Order, Setup};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex};
+
+type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// A map in memory. Its gets wait as long as they are told to; what it holds as a snapshot may be none.
+#[derive(Default)]
+struct Memory {
+    entries: Mutex<Entries>,
+    /// Gets that were asked for.
+    gets: AtomicU64,
+    /// Gets wait until it is open, if there is one.
+    gate: Option<(Mutex<bool>, Condvar)>,
+    /// How long each get takes.
+    slow: Duration,
+    /// Gets in a snapshot show what is there now.
+    lies: bool,
+}
+
+impl Memory {
+    fn open_gate(&self) {
+        if let Some((open, opened)) = &self.gate {
+            *open.lock().unwrap() = true;
+            opened.notify_all();
+        }
+    }
+}
+
+impl Store for Memory {
+    const NAME: &'static str = "memory";
+    const SYNCED: Option<&'static str> = None;
+    const UNSYNCED: Option<&'static str> = Some("nothing");
+    const CHECKPOINTS: bool = false;
+
+    fn open(_: &Path, _: &Setup) -> Result<Self> {
+        Ok(Self::default())
+    }
+
+    fn put<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &self,
+        _: Order,
+        entries: impl Iterator<Item = (K, V)>,
+    ) -> Result<()> {
+        let entries = entries.map(|(key, value)| (key.as_ref().to_vec(), value.as_ref().to_vec()));
+        self.entries.lock().unwrap().extend(entries);
+        Ok(())
+    }
+
+    fn delete<K: AsRef<[u8]>>(&self, keys: impl Iterator<Item = K>) -> Result<()> {
+        let mut entries = self.entries.lock().unwrap();
+        keys.for_each(|key| drop(entries.remove(key.as_ref())));
+        Ok(())
+    }
+
+    fn gets<K: AsRef<[u8]>>(
+        &self,
+        keys: impl Iterator<Item = K>,
+        mut visit: impl FnMut(&[u8]),
+    ) -> Result<u64> {
+        let mut found = 0;
+        for key in keys {
+            self.gets.fetch_add(1, Ordering::Relaxed);
+            if let Some((open, opened)) = &self.gate {
+                let _open = opened.wait_while(open.lock().unwrap(), |open| !*open).unwrap();
+            }
+            thread::sleep(self.slow);
+            if let Some(value) = self.entries.lock().unwrap().get(key.as_ref()) {
+                visit(value);
+                found += 1;
+            }
+        }
+        Ok(found)
+    }
+
+    fn scan(&self, from: &[u8], limit: u64, mut visit: impl FnMut(&[u8], &[u8])) -> Result<u64> {
+        let entries = self.entries.lock().unwrap();
+        Ok(entries.range(from.to_vec()..).take(limit as usize).map(|(k, v)| visit(k, v)).count() as u64)
+    }
+
+    fn scan_back(&self, _: &[u8], _: u64, _: impl FnMut(&[u8], &[u8])) -> Result<u64> {
+        Err("not asked for here".into())
+    }
+
+    fn hold<R>(&self, work: impl FnOnce(&mut GetHeld<'_>) -> Result<R>) -> Result<R> {
+        let snapshot = self.entries.lock().unwrap().clone();
+        work(&mut |key, visit| {
+            let live = self.lies.then(|| self.entries.lock().unwrap().get(key).cloned());
+            let value = live.unwrap_or_else(|| snapshot.get(key).cloned());
+            Ok(value.map(|value| visit(&value)).is_some())
+        })
+    }
+
+    fn finish(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn close(self) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn corpus() -> Corpus {
+    Corpus::Made(Made { entries: 500, keys: Sizes::Fixed(16), values: Sizes::Fixed(20), seed: 1 })
+}
+
+/// Does `roles` on a loaded store; `begin` hears when the warm-up is over.
+fn driven(
+    store: &Memory,
+    roles: &[Role],
+    pace: Pace,
+    mut begin: impl FnMut(&Memory) + Send,
+) -> Result<Driven> {
+    let corpus = corpus();
+    corpus.for_each(true, |key, value| store.put(Order::Sorted, std::iter::once((key, value)))).unwrap();
+    let job = Job { store, corpus: &corpus, roles, entries: corpus.entries(), pace: &pace };
+    run(&job, &mut || begin(store))
+}
+
+fn pace(rate: f64, warmup: f64, until: Until) -> Pace {
+    Pace { threads: 1, warmup, until, rate: Some(rate), seed: 1 }
+}
+
+#[test]
+fn what_was_due_in_the_warmup_delays_nothing_that_counts() {
+    // Forty gets are due before the first of them is let go.
+    let store = Memory { gate: Some(<_>::default()), ..Memory::default() };
+    let pace = pace(200.0, 0.2, Until::Operations(30));
+    let driven = driven(&store, &[Role::of(Op::Read)], pace, Memory::open_gate).unwrap();
+    assert_eq!(driven.measured.count(), 30);
+    let gets = store.gets.load(Ordering::Relaxed);
+    assert!(gets <= 31, "at most one of the warm-up: {gets}");
+    assert_eq!(driven.open_loop.unwrap().begun, 30);
+}
+
+#[test]
+fn what_was_due_and_never_begun_is_told() {
+    let store = Memory { slow: Duration::from_millis(400), ..Memory::default() };
+    let pace = pace(100.0, 0.0, Until::Seconds(0.2));
+    let driven = driven(&store, &[Role::of(Op::Read)], pace, |_| ()).unwrap();
+    let open_loop = driven.open_loop.unwrap();
+    assert_eq!(open_loop.due, 20);
+    assert!(open_loop.begun < 20, "each takes as long as forty that are due: {open_loop:?}");
+    assert!(open_loop.kept() < 1.0 && driven.measured.count() <= open_loop.begun, "{open_loop:?}");
+
+    // Two threads share few operations evenly, and each at its times.
+    let store = Memory::default();
+    let pace = Pace { threads: 2, ..self::pace(1e6, 0.0, Until::Operations(40)) };
+    let driven = self::driven(&store, &[Role::of(Op::Read)], pace, |_| ()).unwrap();
+    assert_eq!((driven.measured.count(), driven.open_loop.unwrap().begun), (40, 40));
+}
+
+/// What `long-reader` does.
+fn long_reader() -> Vec<Role> {
+    let Work::Run(roles) = find("long-reader").unwrap().work else { panic!("it runs") };
+    roles
+}
+
+#[test]
+fn a_snapshot_is_read_beside_the_writer_and_one_that_changes_is_found_out() {
+    let pace = Pace { rate: None, ..pace(1.0, 0.0, Until::Operations(2000)) };
+    let driven = driven(&Memory::default(), &long_reader(), pace, |_| ()).unwrap();
+    assert_eq!(driven.measured.ops.keys().collect::<Vec<_>>(), [&Op::Update]);
+    assert!(driven.measured.count() > 1000, "of a commit, those that differ count");
+    assert!(driven.beside.ops.keys().all(|op| *op == Op::Read), "{:?}", driven.beside);
+
+    let lying = Memory { lies: true, ..Memory::default() };
+    let error = self::driven(&lying, &long_reader(), pace, |_| ()).unwrap_err().to_string();
+    assert!(error.contains("the snapshot has changed"), "{error}");
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_read_ends_the_run() {
+    let store = Memory::default();
+    let corpus = corpus();
+    let pace = Pace { rate: None, ..pace(1.0, 3600.0, Until::Operations(1)) };
+    // Nothing was loaded.
+    let job = Job { store: &store, corpus: &corpus, roles: &long_reader(), entries: 500, pace: &pace };
+    let error = run(&job, &mut || ()).unwrap_err().to_string();
+    assert!(error.contains("does not show key"), "{error}");
+}

@@ -1,0 +1,73 @@
+//! Sides that lose updates, or show earlier states, are noticed, and told with the key.
+
+#![cfg(feature = "testing")]
+#![expect(clippy::unwrap_used, reason = "test code: what fails here is to panic")]
+
+use bifold_bench::cell::Died;
+use bifold_bench::report::Report;
+use std::process::Command;
+
+/// What is said of `bifold-pool`, broken like that; the other side must be none the worse.
+fn broken(how: &str, workload: &str, threads: &str, operations: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_bifold-bench"))
+        .args(["compare", "--json", "report.json", "--rounds", "1", "--warmup", "0", "--entries", "1500"])
+        .args(["--sides", "mmap,pool", "--sabotage", &format!("bifold-pool={how}")])
+        .args(["--workloads", workload, "--threads", threads, "--operations", operations])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let report = Report::read(&dir.path().join("report.json"));
+    let report = report.unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut said = None;
+    for cell in &report.cells {
+        match (&cell.result, cell.side.as_str()) {
+            (Ok(_), "bifold-pool") => panic!("{how}, {workload}, {threads} threads: nothing was noticed"),
+            (Err(Died::Failed(error)), "bifold-pool") => said = Some(error.clone()),
+            (result, _) => assert!(result.is_ok(), "{how}, {workload}, {threads} threads: {result:?}"),
+        }
+    }
+    assert_eq!(output.status.code(), Some(1), "a side without a result is a failure: {text}");
+    assert!(text.contains("FAILED"), "{text}");
+    said.unwrap()
+}
+
+/// Fails unless a message says one of these, and of which key.
+fn names_a_key(error: &str, what: &[&str]) {
+    let key = error.split("key ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+    assert!(key.len() == 32 && key.bytes().all(|digit| digit.is_ascii_hexdigit()), "{error}");
+    assert!(what.iter().any(|what| error.contains(what)), "{error}");
+}
+
+const EARLIER: &str = "has an earlier value";
+/// What is said of a lost update: by a read that comes later, or by those when all is over.
+const LOST: [&str; 3] = ["is lost", EARLIER, "the last value written to key"];
+
+#[test]
+fn lost_updates_are_noticed() {
+    let unsynced = ["ycsb-a", "ycsb-f", "overwrite", "delete"].map(|workload| (workload, "5000"));
+    // Commits of one wait for the disk.
+    for (workload, operations) in unsynced.into_iter().chain([("commit-1", "300"), ("commit-100", "3000")]) {
+        for threads in ["1", "4"] {
+            names_a_key(&broken("lost-updates", workload, threads, operations), &LOST);
+        }
+    }
+}
+
+#[test]
+fn reads_of_earlier_states_are_noticed() {
+    for workload in ["ycsb-a", "ycsb-f"] {
+        for threads in ["1", "4"] {
+            names_a_key(&broken("stale-reads", workload, threads, "5000"), &[EARLIER]);
+        }
+    }
+}
+
+#[test]
+fn both_are_noticed_by_readers_beside_a_writer() {
+    for threads in ["1", "4"] {
+        names_a_key(&broken("lost-updates", "mixed", threads, "100000"), &LOST);
+        names_a_key(&broken("stale-reads", "mixed", threads, "100000"), &[EARLIER]);
+    }
+}
