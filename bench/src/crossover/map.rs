@@ -64,7 +64,7 @@ fn key(text: &mut String, sweep: &Sweep) {
         let _ = write!(
             text,
             "<span><i class=\"k s{index}\" aria-hidden=\"true\"></i><b>{}</b> {}</span> ",
-            letters[index],
+            escape(&letters[index].to_string()),
             escape(side)
         );
     }
