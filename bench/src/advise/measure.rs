@@ -133,14 +133,14 @@ pub(super) struct Run {
 }
 
 impl Run {
-    fn of(outcome: &Outcome) -> Self {
+    fn of(outcome: &Outcome) -> Result<Self, Died> {
         let commits = outcome.ops.iter().find(|done| done.op == Op::Update && done.count > 0);
         let operations = outcome.operations.max(1) as f64;
-        Self {
-            figures: Figures::of(outcome),
+        Ok(Self {
+            figures: Figures::of(outcome)?,
             commits: commits.map(|done| done.latency.clone()),
             written_bytes: outcome.disk.map(|disk| disk.written_bytes as f64 / operations),
-        }
+        })
     }
 }
 
@@ -234,7 +234,7 @@ impl Bench<'_> {
         if let Some(group) = group {
             group.remove()?;
         }
-        Ok(result.map(|outcome| Run::of(&outcome)))
+        Ok(result.and_then(|outcome| Run::of(&outcome)))
     }
 }
 

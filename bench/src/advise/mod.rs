@@ -26,6 +26,36 @@ use advice::Basis;
 use measure::Bench;
 use scratch::Scratch;
 
+/// The memory that is asked about.
+struct Memory {
+    bytes: u64,
+    /// Where that is said.
+    origin: &'static str,
+    /// Why it cannot be bounded here, if it cannot.
+    unbounded: Option<String>,
+}
+
+impl Memory {
+    /// What `options` say, or what the machine has. Without a bound the machine's own is all that can be asked about.
+    fn of(options: &Options, facts: &Facts) -> std::result::Result<Self, String> {
+        let (bytes, origin) = match options.memory {
+            Some(memory) => (memory, "by --memory"),
+            None => (available_memory(), "which this machine has available (--memory says otherwise)"),
+        };
+        remove_leftovers();
+        let unbounded = match Group::create(bytes + facts.harness_bytes) {
+            Ok(group) => group.remove().err().map(|error| error.to_string()),
+            Err(refused) => Some(refused.to_string()),
+        };
+        match (&unbounded, options.memory) {
+            (Some(why), Some(asked)) if asked < available_memory() && facts.table_bytes > asked / 2 => {
+                Err(format!("what it does within {} MiB cannot be told here: {why}", asked >> 20))
+            }
+            _ => Ok(Self { bytes, origin, unbounded }),
+        }
+    }
+}
+
 /// Advises as `options` ask. Returns whether every run came to a result, or was killed for want of memory.
 ///
 /// # Errors
@@ -45,27 +75,8 @@ pub fn advise(options: &Options) -> Result<bool> {
             },
         ),
     };
-    let (memory, memory_origin) = match options.memory {
-        Some(memory) => (memory, "by --memory"),
-        None => (available_memory(), "which this machine has available (--memory says otherwise)"),
-    };
-    remove_leftovers();
-    let refused = match Group::create(memory + facts.harness_bytes) {
-        Ok(group) => group.remove().err().map(|error| error.to_string()),
-        Err(refused) => Some(refused.to_string()),
-    };
-    // Without a bound the machine's own memory is all that can be asked about.
-    let (memory, memory_origin) = match (&refused, options.memory) {
-        (Some(why), Some(asked)) if asked < available_memory() && facts.table_bytes > asked / 2 => {
-            return Err(named(&format!(
-                "what it does within {} MiB cannot be told here: {why}",
-                asked >> 20
-            ))
-            .into());
-        }
-        _ => (memory, memory_origin),
-    };
-    let plan = measure::plan(&facts, &pattern, memory, refused.is_none(), options.budget);
+    let memory = Memory::of(options, &facts).map_err(|why| named(&why))?;
+    let plan = measure::plan(&facts, &pattern, memory.bytes, memory.unbounded.is_none(), options.budget);
     let plan = plan.map_err(|why| named(&why))?;
     let interrupt = Interrupt::on_ctrl_c()?;
     let scratch = if pattern.workload.writes() {
@@ -93,9 +104,9 @@ pub fn advise(options: &Options) -> Result<bool> {
         pattern: &pattern,
         plan: &plan,
         measured: &measured,
-        memory,
-        memory_origin,
-        unbounded: refused.as_deref(),
+        memory: memory.bytes,
+        memory_origin: memory.origin,
+        unbounded: memory.unbounded.as_deref(),
         threads: measure::threads(&pattern, options),
     };
     let died = measured.iter().flatten().filter_map(|run| run.as_ref().err());

@@ -7,7 +7,7 @@ use super::sides::choose_sides;
 use crate::cell::Source;
 use crate::corpus::{Corpus, KEY_LEAST, Made, Sizes, VALUE_LEAST, database_of};
 use crate::drive::{self, Pace, Until};
-use crate::report::Part;
+use crate::report::{Part, size};
 use crate::workload::{self, Distribution, Work, Workload, ycsb};
 use crate::{Result, Sabotage};
 use std::path::{Path, PathBuf};
@@ -377,8 +377,8 @@ impl Options {
             notes.push(format!("open loop: {rate} operations a second are due; latencies count from when"));
         }
         let title = match self.memory {
-            Some(memory) => format!("{} MiB of data, {} MiB of memory", data_bytes >> 20, memory >> 20),
-            None => format!("{} MiB of data", data_bytes >> 20),
+            Some(memory) => format!("{} of data, {} MiB of memory", size(data_bytes), memory >> 20),
+            None => format!("{} of data", size(data_bytes)),
         };
         let part = Part {
             title,

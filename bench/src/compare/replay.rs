@@ -6,6 +6,7 @@ use super::run::PartPlan;
 use crate::cell::Source;
 use crate::corpus::database_of;
 use crate::drive::{Pace, Until};
+use crate::report::size;
 use crate::trace::{Prepared, prepare};
 use crate::workload::{Replay, Work, Workload};
 use crate::{Durability, Result};
@@ -46,7 +47,7 @@ pub(super) fn parts(options: &Options, dir: &Path) -> Result<Vec<PartPlan>> {
     let workload = Workload { name: "replay".into(), about, work: Work::Replay(replay) };
     let source = Source::Trace(recording);
     let mut plan = options.part(&source.open()?, source, vec![workload], pace)?;
-    plan.part.title = format!("{name}, {} MiB of data", plan.part.data_bytes >> 20);
+    plan.part.title = format!("{name}, {} of data", size(plan.part.data_bytes));
     if !options.cold && !plan.part.fits {
         // A replay has no warm-up.
         plan.part.notes.pop();

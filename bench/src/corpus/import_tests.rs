@@ -1,3 +1,6 @@
+//! Tests of importing: texts in every format, tables, order, and what is refused.
+#![forbid(unsafe_code)]
+
 use super::*;
 use crate::corpus::Sample;
 use bifold_text::{dump, json};

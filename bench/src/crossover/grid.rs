@@ -70,21 +70,24 @@ pub struct Figures {
 
 impl Figures {
     /// Of what came of a cell.
-    pub fn of(outcome: &Outcome) -> Self {
+    ///
+    /// # Errors
+    /// [`Died::Failed`] if no operation ended in it: then there is nothing to compare.
+    pub fn of(outcome: &Outcome) -> Result<Self, Died> {
         let operations = outcome.operations.max(1) as f64;
-        let latency = |of: fn(&crate::cell::Latency) -> u64| {
-            outcome.main().map_or(f64::NAN, |done| of(&done.latency) as f64)
-        };
-        Self {
+        let main = outcome.main();
+        let latency =
+            &main.ok_or_else(|| Died::Failed("no operation ended in the time that counts".into()))?.latency;
+        Ok(Self {
             rate: outcome.rate(),
-            p50_ns: latency(|l| l.p50),
-            p99_ns: latency(|l| l.p99),
+            p50_ns: latency.p50 as f64,
+            p99_ns: latency.p99 as f64,
             cpu_ns: outcome.cpu_per_op() * 1e9,
             soft_faults: outcome.usage.soft_faults as f64 / operations,
             hard_faults: outcome.usage.hard_faults as f64 / operations,
             read_bytes: outcome.disk.map(|disk| disk.read_bytes as f64 / operations),
             operations: outcome.operations,
-        }
+        })
     }
 }
 

@@ -211,7 +211,7 @@ impl Sweeper {
         if let (Ok(outcome), Some(Some(sides))) = (&result, self.loaded.get_mut(place.size)) {
             sides[side] = Ok(outcome.entries);
         }
-        Ok(result.map(|outcome| Figures::of(&outcome)))
+        Ok(result.and_then(|outcome| Figures::of(&outcome)))
     }
 
     fn spec(&self, place: Place, side: usize, workload: Workload, entries: u64, nth: u64) -> Spec {

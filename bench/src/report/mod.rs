@@ -20,7 +20,7 @@ pub use page::page;
 pub use shares::share;
 pub use summary::{Row, Summary, Value, median};
 pub use table::table;
-pub(crate) use table::{bytes, nanos, percent, short};
+pub(crate) use table::{bytes, nanos, percent, short, size};
 pub use verdict::verdict;
 
 use crate::cell::{Died, Outcome, Source};

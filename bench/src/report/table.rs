@@ -211,9 +211,20 @@ pub(crate) fn bytes(value: f64) -> String {
     }
 }
 
+/// A size of data in words, in MiB unless it is less than one.
+pub(crate) fn size(value: u64) -> String {
+    if value < 1 << 20 { bytes(value as f64) } else { format!("{} MiB", value >> 20) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_said_in_a_unit_that_shows_them() {
+        assert_eq!([size(0), size(2000), size(700 << 10)], ["0 B", "2000 B", "700 KiB"]);
+        assert_eq!([size(1 << 20), size(64 << 20), size(5 << 30)], ["1 MiB", "64 MiB", "5120 MiB"]);
+    }
 
     #[test]
     fn columns_fit_a_terminal() {
