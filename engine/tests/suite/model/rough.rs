@@ -5,6 +5,7 @@
 use super::ops::{Op, Step};
 use super::world::{Map, Tables, name, verify_all};
 use crate::suite::{Backend, DbOf, PATH, assert_clean, builder, copy};
+use bifold::testing::Stepper;
 use bifold::{Error, PageSource, ReadTxn, Savepoint, WriteTxn};
 use bifold_page_source::MemFs;
 use bifold_page_source::testing::FaultFs;
@@ -33,7 +34,8 @@ impl<B: Backend> Rough<B> {
 
     fn open(&self) -> DbOf<B> {
         let builder = builder::<B>(&self.fs).delta_size(128 << 10).log_size(16 << 10);
-        builder.file_system(self.disk.clone()).open(PATH).unwrap()
+        // A copy of the files is a power cut only if nothing is written while they are copied.
+        builder.background(Stepper::at_once()).file_system(self.disk.clone()).open(PATH).unwrap()
     }
 
     /// `rooms` are how many more KiB than now the disk has, step by step; 0 for no bound.
