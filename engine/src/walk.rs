@@ -109,6 +109,7 @@ impl<'w, 't, S: PageSource> Walk<'w, 't, S> {
     pub(crate) fn soon(&mut self, word: Word) {
         match word.target() {
             Target::File(page) => self.visit.soon(page),
+            // A write transaction's own pages, which it has just written, are near.
             Target::Delta(id) => self.slab.prefetch_held(id),
             Target::Null | Target::Bad => {}
         }

@@ -5,7 +5,8 @@
 //! pages are probably cold. To find out, one page of a batch is asked for with a one-byte `preadv2(RWF_NOWAIT)`,
 //! which fails on what is not resident; it also marks the page as used, which touches through a map advised to be
 //! random do not. A page found cold makes the next batches be taken for cold too: with a share `p` of cold pages,
-//! a batch then goes unadvised only while `p` is so small that this is cheaper.
+//! a batch then goes unadvised only while `p` is so small that this is cheaper. After many batches in a row whose
+//! probes were resident, only some of the small ones are probed, as a probe costs more than it could spare them.
 #![forbid(unsafe_code)]
 
 use bifold_page_source::{File, PageRef, PageSize};
@@ -19,11 +20,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The kernel cuts one advice to its read-ahead window, whose default this is, so longer ranges are said in pieces.
 const STEP: u64 = 128 * 1024;
-/// After so many batches in a row whose probes were resident, cold pages are so rare that few batches have two of them
-/// to overlap: then only every [`SKIP`]th batch is probed.
+/// After so many batches in a row that were probed and not taken for cold, few pages are cold, and a batch of at most [`SMALL`] has
+/// seldom two of them to overlap: then one small batch in four is probed.
 const SURE: u32 = 64;
-/// See [`SURE`]: a probe costs most of a microsecond.
-const SKIP: u32 = 4;
+/// See [`SURE`]. A probe costs most of a microsecond, which is little beside a larger batch.
+const SMALL: usize = 16;
 /// How many batches after a cold page are taken for cold.
 const SUSPICION: u32 = 16;
 
@@ -32,7 +33,7 @@ const SUSPICION: u32 = 16;
 pub(crate) struct Advisor {
     /// Batches still to be taken for cold. Races lose a count, which costs a probe.
     suspicion: AtomicU32,
-    /// Batches in a row whose probes were resident, as far as they are counted. Races lose some.
+    /// Batches of pages in a row that were probed and not taken for cold. Races lose some.
     resident: AtomicU32,
     /// Moves the probe through the batches.
     turn: AtomicU32,
@@ -49,12 +50,12 @@ impl Advisor {
         touched: impl Fn(PageRef) -> bool,
     ) {
         let (Some(fd), false) = (file.fd(), pages.is_empty()) else { return };
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        if self.resident.load(Ordering::Relaxed) >= SURE && !turn.is_multiple_of(SKIP) {
-            return;
-        }
-        let probe = pages[(turn / SKIP + turn) as usize % pages.len()];
-        if !self.cold(fd, probe.page().offset(size), || pages.iter().all(|page| touched(*page))) {
+        let Some(probe) = self.probe(pages.len()) else { return };
+        let offset = pages[probe].page().offset(size);
+        let cold = self.cold(fd, offset, || pages.iter().all(|page| touched(*page)));
+        let row = if cold { 0 } else { self.resident.load(Ordering::Relaxed).saturating_add(1) };
+        self.resident.store(row, Ordering::Relaxed);
+        if !cold {
             return;
         }
         let mut numbers: Vec<u64> = pages.iter().map(|page| page.page().get()).collect();
@@ -74,6 +75,17 @@ impl Advisor {
         }
     }
 
+    /// Which page of a batch of `len` to probe, if any.
+    fn probe(&self, len: usize) -> Option<usize> {
+        // Mixed by the golden ratio (Knuth, "The Art of Computer Programming", 6.4), so that whatever alternates, as
+        // the levels of a tree do, none is left out for long.
+        let mixed = self.turn.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9);
+        if len <= SMALL && mixed >> 30 != 0 && self.resident.load(Ordering::Relaxed) >= SURE {
+            return None;
+        }
+        Some((mixed >> 8) as usize % len.max(1))
+    }
+
     fn cold(&self, fd: BorrowedFd<'_>, offset: u64, otherwise_warm: impl Fn() -> bool) -> bool {
         let suspicion = self.suspicion.load(Ordering::Relaxed);
         match resident(fd, offset) {
@@ -81,15 +93,10 @@ impl Advisor {
                 if suspicion > 0 {
                     self.suspicion.store(suspicion - 1, Ordering::Relaxed);
                 }
-                let resident = self.resident.load(Ordering::Relaxed);
-                if resident < SURE {
-                    self.resident.store(resident + 1, Ordering::Relaxed);
-                }
                 suspicion > 0
             }
             Some(false) => {
                 self.suspicion.store(SUSPICION, Ordering::Relaxed);
-                self.resident.store(0, Ordering::Relaxed);
                 true
             }
             None => !otherwise_warm(),
@@ -154,35 +161,60 @@ mod tests {
     }
 
     #[test]
-    fn who_is_sure_that_all_is_resident_probes_less_and_soon_finds_that_it_is_not() {
+    fn who_is_sure_probes_one_small_batch_in_four_and_none_of_those_that_alternate_is_left_out() {
+        let advisor = Advisor::default();
+        let probed = |lens: &[usize], turns: usize| {
+            let mut probed = vec![0; lens.len()];
+            for turn in 0..turns {
+                probed[turn % lens.len()] += usize::from(advisor.probe(lens[turn % lens.len()]).is_some());
+            }
+            probed
+        };
+        assert_eq!(probed(&[8], 1000), [1000], "nothing is sure yet");
+        advisor.resident.store(SURE, Ordering::Relaxed);
+        for levels in 1..9 {
+            for (level, probed) in probed(&vec![8; levels], 1000 * levels).into_iter().enumerate() {
+                assert!((150..350).contains(&probed), "{probed} of 1000, level {level} of {levels}");
+            }
+        }
+        assert_eq!(probed(&[SMALL + 1, 1000], 2000), [1000, 1000], "a large batch is worth a probe");
+        for len in 1..=SMALL {
+            let mut seen = vec![false; len];
+            (0..4000).filter_map(|_| advisor.probe(len)).for_each(|at| seen[at] = true);
+            assert!(seen.iter().all(|seen| *seen), "each of {len} is probed at some time: {seen:?}");
+        }
+        advisor.turn.store(u32::MAX, Ordering::Relaxed);
+        assert!((0..8).any(|_| advisor.probe(4).is_some()), "turns may wrap");
+    }
+
+    #[test]
+    fn a_cold_page_ends_being_sure() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         std::fs::write(&path, vec![1; 4 << 20]).unwrap();
         let file = OsFs.open(&path, Access::ReadWrite).unwrap();
         file.sync().unwrap();
-        let fd = file.fd().unwrap();
-        let size = PageSize::new(4096).unwrap();
-        let pages: Vec<PageRef> = (1..9).map(|n| PageRef::unchecked(PageId::new(n * 100).unwrap())).collect();
-        let all_are = |wanted| pages.iter().all(|p| resident(fd, p.page().offset(size)) == Some(wanted));
-        let advisor = Advisor::default();
-        if !all_are(true) {
+        let (fd, size) = (file.fd().unwrap(), PageSize::new(4096).unwrap());
+        let pages = [PageRef::unchecked(PageId::new(700).unwrap())];
+        let offset = pages[0].page().offset(size);
+        if resident(fd, offset) != Some(true) {
             println!("skipped: this file system does not tell what is resident");
             return;
         }
+        let advisor = Advisor::default();
         let warm = || advisor.warm_pages(&*file, size, &pages, |_| false);
         (0..SURE).for_each(|_| warm());
         assert_eq!(advisor.resident.load(Ordering::Relaxed), SURE);
-        assert_eq!(advisor.suspicion.load(Ordering::Relaxed), 0);
-        // What a probe touches may come back, so twice.
-        (0..2).for_each(|_| file.drop_cache(0, 0).unwrap());
-        if !all_are(false) {
+        file.drop_cache(0, 0).unwrap();
+        if resident(fd, offset) != Some(false) {
             println!("skipped: this file system keeps everything in memory");
             return;
         }
         file.drop_cache(0, 0).unwrap();
-        (0..SKIP).for_each(|_| warm());
-        assert!(advisor.suspicion.load(Ordering::Relaxed) > 0, "one of the next batches was probed");
-        assert!(advisor.resident.load(Ordering::Relaxed) < SURE);
+        (0..16).for_each(|_| warm());
+        // What the first probe began to read may be there when the next one looks.
+        let (suspicion, sure) = (&advisor.suspicion, &advisor.resident);
+        assert!(suspicion.load(Ordering::Relaxed) > 0 && sure.load(Ordering::Relaxed) < SURE);
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn bytes(name: &str, field: Option<Field>, to: &mut Vec<u8>) -> Result<(), Wrong
     match field {
         None => Err(format!("it has no {name:?}").into()),
         Some(Field::Text(text)) => {
-            *to = text.into_bytes();
+            to.extend_from_slice(text.as_bytes());
             Ok(())
         }
         Some(Field::Base64(text)) => {

@@ -370,6 +370,48 @@ mod tests {
         assert_eq!(packed.len(), 1);
     }
 
+    /// All keys of up to two bytes among 0, 1 and 255, and some around the length of a hint, sorted.
+    fn short_keys() -> Vec<Vec<u8>> {
+        let mut keys: Vec<Vec<u8>> = vec![vec![]];
+        for first in [0, 1, 255u8] {
+            keys.push(vec![first]);
+            keys.extend([0, 1, 255].map(|second| vec![first, second]));
+            let tails: [&[u8]; 5] = [&[0], &[1], &[0, 0], &[0, 1], &[255, 255]];
+            keys.extend(tails.map(|tail| [&[first, 7, 7][..], tail].concat()));
+        }
+        keys.sort();
+        keys
+    }
+
+    #[test]
+    fn a_key_surely_below_a_separator_has_the_child_of_the_one_before() {
+        let keys = short_keys();
+        let (mut sure, mut same) = (0, 0);
+        for chosen in 1..1u32 << 6 {
+            // Other separators each time, also such as differ behind the hint only.
+            let separators = (0..keys.len()).filter(|at| chosen >> (at * 5 % 6) & 1 == 1).map(|at| &keys[at]);
+            let mut items = Items::default();
+            items.insert_child(0, b"", Word::from_bits(1), 1, false);
+            for (index, separator) in separators.filter(|key| !key.is_empty()).enumerate() {
+                items.insert_child(index + 1, separator, Word::from_bits(1), 1, false);
+            }
+            let packed = pack(&items, 1, 4096, None, None, None).unwrap();
+            let (bytes, words) = items.build(&packed[0], 1, 0, 4096);
+            let node = Node::delta(&bytes, &words);
+            for (at, first) in keys.iter().enumerate() {
+                let child = node.child_index(first).unwrap();
+                for key in &keys[at..] {
+                    let is_same = node.child_index(key) == Some(child);
+                    let is_sure = node.is_surely_below(key, child + 1);
+                    assert!(is_same || !is_sure, "{first:?}, {key:?}, child {child}");
+                    sure += u32::from(is_sure);
+                    same += u32::from(is_same);
+                }
+            }
+        }
+        assert!(sure * 2 > same, "mostly the first bytes tell: {sure} of {same}");
+    }
+
     proptest! {
         /// Whatever is packed fits, keeps every key in order, and is found again.
         #[test]

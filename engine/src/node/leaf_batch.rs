@@ -1,12 +1,12 @@
 //! Entries of a leaf, decoded a few ahead of a position that moves over it.
 //!
-//! A step to an entry that is decoded already copies a few words. Decoding some together saves instructions; decoding
-//! them early keeps the processor busy: whoever loads a key that was put together a moment ago, by stores of which none
+//! A step to an entry that is decoded already copies a few words. Decoding early takes a few instructions more, and keeps
+//! the processor busy: whoever loads a key that was put together a moment ago, by stores of which none
 //! covers what is loaded, waits until they have left the store buffer, which they do in order, and so until all work
 //! before them has been done. (Intel, *Optimization Reference Manual*, "Store Forwarding".) What is read of entries to
 //! come also begins to bring their lines in.
 //!
-//! It begins with one entry, so that who wants but one pays for one.
+//! It begins with one entry, so that who wants but one pays for little more than one.
 #![forbid(unsafe_code)]
 
 use super::layout::HINT;
@@ -49,8 +49,8 @@ pub(crate) struct LeafBatch {
     stride: usize,
     /// Bytes of the leaf's prefix.
     prefix_len: usize,
-    /// Whether all rooms begin with that prefix.
-    prefixed: bool,
+    /// The rooms that begin with that prefix, a bit for each.
+    prefixed: u8,
     /// The entries decoded: number of the first in the leaf, and how many.
     first: usize,
     len: usize,
@@ -70,9 +70,9 @@ impl LeafBatch {
     /// Nothing is decoded, and `key` is the key.
     pub(crate) fn set(&mut self, key: &[u8]) {
         self.leave();
-        self.keys.clear();
-        self.keys.extend_from_slice(key);
-        (self.prefixed, self.want, self.room) = (false, 1, 0);
+        self.make_room(key.len());
+        self.keys[..key.len()].copy_from_slice(key);
+        (self.prefixed, self.want, self.room) = (0, 1, 0);
         self.here = Place { key_len: key.len() as u32, ..Place::default() };
     }
 
@@ -84,7 +84,7 @@ impl LeafBatch {
     /// The key of the present entry, or the one that was set.
     #[inline]
     pub(crate) fn key(&self) -> &[u8] {
-        // In bounds always: rooms are not cut while a key is in one.
+        // In bounds always: rooms are never cut.
         self.keys.get(self.room..self.room + self.here.key_len as usize).unwrap_or_default()
     }
 
@@ -149,7 +149,7 @@ impl LeafBatch {
             (index + 1).saturating_sub(most)..index + 1
         };
         self.want = (most * 2).min(TOGETHER);
-        if self.decode(leaf, count, range).is_none() {
+        if self.single || self.decode(leaf, count, range).is_none() {
             // One of them is too long, or damaged: whoever comes to that one will see.
             self.single = true;
             self.decode_one(leaf, count, index)?;
@@ -160,10 +160,14 @@ impl LeafBatch {
     /// Makes rooms for keys with this prefix. Neighbouring leaves mostly share theirs: then all is there.
     fn enter(&mut self, prefix: &[u8]) {
         self.entered = true;
-        if self.prefixed && self.prefix_len == prefix.len() && self.keys.starts_with(prefix) {
+        let room = self.prefixed.trailing_zeros() as usize * self.stride;
+        if self.prefixed != 0
+            && self.prefix_len == prefix.len()
+            && self.keys.get(room..).is_some_and(|room| room.starts_with(prefix))
+        {
             return;
         }
-        (self.prefix_len, self.prefixed) = (prefix.len(), false);
+        (self.prefix_len, self.prefixed) = (prefix.len(), 0);
         self.stride = (prefix.len() + HINT + WIDE).next_multiple_of(ALIGN);
     }
 
@@ -171,8 +175,8 @@ impl LeafBatch {
     fn decode(&mut self, leaf: &Node<'_>, count: usize, range: Range<usize>) -> Option<()> {
         let (hints, slots) = (leaf.hints(count)?.get(range.clone())?, leaf.slots(count)?.get(range.clone())?);
         self.len = 0;
-        if !self.prefixed {
-            self.write_prefix(leaf.prefix()?);
+        if self.prefixed != u8::MAX {
+            self.write_prefix(leaf, range.clone())?;
         }
         let (bytes, prefix_len, all) = (leaf.bytes(), self.prefix_len, leaf.slots(count)?);
         for ((hint, slot), index) in hints.iter().zip(slots).zip(range.clone()) {
@@ -210,27 +214,46 @@ impl LeafBatch {
         let (place, at) = locate(leaf, self.prefix_len, *slot)?;
         let suffix_len = place.key_len as usize - self.prefix_len;
         let rest = leaf.bytes().get(at..at + suffix_len.saturating_sub(HINT))?;
+        let prefix = self.prefix_of(leaf)?;
         // The key may reach into rooms behind its own.
-        self.prefixed = false;
+        self.prefixed = 0;
         let room = index % ROOMS;
-        self.keys.truncate(room * self.stride);
-        self.keys.resize(room * self.stride, 0);
-        self.keys.extend_from_slice(leaf.prefix()?);
-        self.keys.extend_from_slice(&hint[..suffix_len.min(HINT)]);
-        self.keys.extend_from_slice(rest);
+        let begin = room * self.stride;
+        self.make_room(begin + place.key_len as usize);
+        let (to_prefix, to) = self.keys.get_mut(begin..)?.split_at_mut_checked(prefix.len())?;
+        let (to_hint, to_rest) = to.split_at_mut_checked(suffix_len.min(HINT))?;
+        to_prefix.copy_from_slice(prefix);
+        to_hint.copy_from_slice(&hint[..suffix_len.min(HINT)]);
+        to_rest.get_mut(..rest.len())?.copy_from_slice(rest);
         self.places[room] = place;
         (self.first, self.len) = (index, 1);
         Some(())
     }
 
-    /// Begins every room with the prefix.
+    /// Begins the rooms of the entries of `range` with the prefix.
     #[inline(never)]
-    fn write_prefix(&mut self, prefix: &[u8]) {
-        self.keys.resize(ROOMS * self.stride, 0);
-        for room in self.keys.chunks_exact_mut(self.stride) {
-            room[..prefix.len()].copy_from_slice(prefix);
+    fn write_prefix(&mut self, leaf: &Node<'_>, range: Range<usize>) -> Option<()> {
+        let prefix = self.prefix_of(leaf)?;
+        self.make_room(ROOMS * self.stride);
+        for room in range.map(|index| index % ROOMS) {
+            if self.prefixed & (1 << room) == 0 {
+                self.keys.get_mut(room * self.stride..)?.get_mut(..prefix.len())?.copy_from_slice(prefix);
+                self.prefixed |= 1 << room;
+            }
         }
-        self.prefixed = true;
+        Some(())
+    }
+
+    /// The leaf's prefix, if it is still as long as when the leaf was entered: a mapped page may rot meanwhile.
+    fn prefix_of<'n>(&self, leaf: &Node<'n>) -> Option<&'n [u8]> {
+        leaf.prefix().filter(|prefix| prefix.len() == self.prefix_len)
+    }
+
+    /// Has at least so many bytes for keys.
+    fn make_room(&mut self, bytes: usize) {
+        if self.keys.len() < bytes {
+            self.keys.resize(bytes, 0);
+        }
     }
 }
 
@@ -263,6 +286,7 @@ fn locate(leaf: &Node<'_>, prefix_len: usize, slot: [u8; 2]) -> Option<(Place, u
 mod tests {
     use super::*;
     use crate::node::{Items, pack};
+    use crate::word::Word;
 
     const PAGE: usize = 4096;
 
@@ -270,7 +294,7 @@ mod tests {
     fn leaf(prefix: &[u8], entries: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
         let mut items = Items::default();
         for (index, (key, value)) in entries.iter().enumerate() {
-            items.insert_entry(index, key, value, None);
+            items.insert_entry(index, key, value, word_of(index));
         }
         let (lower, upper) = (prefix.to_vec(), [prefix, &[u8::MAX]].concat());
         let packed = pack(&items, 0, PAGE, Some(&lower), Some(&upper), None).unwrap();
@@ -280,12 +304,26 @@ mod tests {
         bytes
     }
 
+    /// Each fifth entry's value begins with a reference.
+    fn word_of(index: usize) -> Option<Word> {
+        index.is_multiple_of(5).then(|| Word::from_bits(1 << 40 | index as u64 + 1))
+    }
+
+    /// What a leaf that was just built has as an entry's value: for a reference, its number among them.
+    fn stored(index: usize, value: &[u8]) -> Vec<u8> {
+        let mut value = value.to_vec();
+        if word_of(index).is_some() {
+            value[..8].copy_from_slice(&(index as u64 / 5).to_le_bytes());
+        }
+        value
+    }
+
     fn entries(prefix: usize, longest: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
         let entry = |n: usize| {
             let mut key = vec![b'p'; prefix];
             key.push(n as u8);
             key.extend((0..n * 7 % (longest + 1)).map(|at| at as u8));
-            (key, vec![n as u8; n * 11 % 40])
+            (key, vec![n as u8; n * 11 % 40 + if word_of(n - 1).is_some() { 8 } else { 0 }])
         };
         (1..40).map(entry).collect()
     }
@@ -302,6 +340,23 @@ mod tests {
         Some(())
     }
 
+    /// Ways of all lengths up to 12 in one direction and then the other, all over a leaf whose last entry is `last`.
+    fn stretches(last: usize) -> Vec<(usize, bool)> {
+        let mut at = last / 2;
+        let mut steps = vec![(at, true)];
+        for turn in 0..150 {
+            let (len, forward) = (1 + turn * 5 % 12, turn % 2 == 0 || at < 13);
+            for _ in 0..len {
+                let next = if forward { (at + 1).min(last) } else { at.saturating_sub(1) };
+                if next != at {
+                    steps.push((next, forward));
+                }
+                at = next;
+            }
+        }
+        steps
+    }
+
     #[test]
     fn entries_of_every_length_are_decoded_whichever_way_one_goes() {
         let mut batch = LeafBatch::default();
@@ -315,19 +370,41 @@ mod tests {
             // To the end and back; then two forward and one back.
             let there = (0..=last).map(|at| (at, true)).chain((0..last).rev().map(|at| (at, false)));
             let dance = (1..last - 1).flat_map(|at| [(at, true), (at + 1, true), (at, false)]);
-            for (at, forward) in there.chain(dance) {
+            for (at, forward) in there.chain(dance).chain(stretches(last)) {
                 go(&mut batch, &node, at, forward).unwrap();
                 let (key, value) = &entries[at];
                 assert_eq!(
                     (batch.key(), &bytes[batch.value()]),
-                    (&key[..], &value[..]),
+                    (&key[..], &stored(at, value)[..]),
                     "{prefix} {longest} {at}"
                 );
-                assert!(!batch.has_word());
+                let has_word = word_of(at).is_some();
+                assert_eq!((batch.has_word(), batch.is_plain(at)), (has_word, !has_word), "{at}");
             }
+            go(&mut batch, &node, last - 2, true).unwrap();
             batch.leave();
             assert_eq!(batch.key(), entries[last - 2].0, "the key stays");
             assert!(!batch.step(last - 2));
+        }
+    }
+
+    #[test]
+    fn a_prefix_that_rots_is_no_key() {
+        let entries = entries(40, 60);
+        let bytes = leaf(&[b'p'; 40], &entries);
+        let longer = leaf(&[b'p'; 48], &self::entries(48, 60));
+        for first in 0..entries.len() - 1 {
+            let mut batch = LeafBatch::default();
+            batch.set(b"");
+            go(&mut batch, &Node::file(&bytes), first, true).unwrap();
+            for index in first + 1..entries.len() {
+                if !batch.step(index) {
+                    let node = Node::file(&longer);
+                    batch.prefixed = 0;
+                    assert_eq!(batch.load(&node, node.count(), index, true), None, "{first} {index}");
+                    break;
+                }
+            }
         }
     }
 
