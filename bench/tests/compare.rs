@@ -118,6 +118,7 @@ fn what_is_wrong_is_said_and_leaves_nothing() {
         (&["--from", "cut.dump"], "cut.dump: line 5: the input ends before DATA=END"),
         (&["--ycsb", "none"], "none"),
         (&["--entries", "1000", "--workloads", "load-sorted", "--rate", "5"], "no --rate"),
+        (&["--rate", "5", "--per-txn", "100"], "cannot be used with"),
         (&["--budget", "5d"], "'d' is no unit"),
     ] {
         let output = bench(dir.path(), &[&["compare"][..], args].concat());

@@ -3,7 +3,7 @@
 
 use super::{Beside, Message, Outcome, REPLAY, SERIES_STEP_MS, Spec, Start, done_of};
 use crate::corpus::{Corpus, Traced, made_version};
-use crate::drive::{self, Checked, Driven, Job, Pace, Tally, Until};
+use crate::drive::{self, Checked, Driven, Job, Moment, Pace, Tally, Until};
 use crate::memory::{Group, How, drop_caches, drop_files};
 use crate::usage::{Disk, Transfers, Usage, count_system_calls, reset_peak};
 use crate::workload::{Op, Replay, Role, Work};
@@ -89,7 +89,7 @@ fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
     phase("running")?;
     let mut meter = Meter::new(spec.own_file().map_or(&spec.dir, |(file, _)| file));
     let job = Job { store: &store, corpus: &corpus, roles, entries, pace: &spec.pace };
-    let driven = drive::run(&job, &mut || meter.begin())?;
+    let driven = drive::run(&job, &mut |moment| meter.tell(moment))?;
     let finish = Instant::now();
     // What commits put off belongs to them.
     if roles.iter().any(Role::writes) {
@@ -184,8 +184,17 @@ struct Measured {
 /// Counts what a run costs.
 struct Meter {
     disk: Option<Disk>,
-    before: (Usage, Option<Transfers>),
+    before: Used,
+    /// When it was paused, and then what was used until it went on.
+    apart: Option<Used>,
     notes: Vec<String>,
+}
+
+/// What was used until a moment, or between two.
+type Used = (Usage, Option<Transfers>);
+
+fn between(now: Used, then: Used) -> Used {
+    (now.0.since(&then.0), now.1.zip(then.1).map(|(now, then)| now.since(&then)))
 }
 
 impl Meter {
@@ -199,24 +208,31 @@ impl Meter {
             .map_err(|none| notes.push(format!("what reached the disk is unknown: {}", none.why)));
         let disk = disk.ok();
         notes.extend(disk.as_ref().and_then(|disk| disk.note.clone()));
-        Self { disk, before: (Usage::default(), None), notes }
+        Self { disk, before: (Usage::default(), None), apart: None, notes }
     }
 
-    fn transfers(&self) -> Option<Transfers> {
-        self.disk.as_ref()?.now().ok()
+    fn now(&self) -> Used {
+        (Usage::now(), self.disk.as_ref().and_then(|disk| disk.now().ok()))
+    }
+
+    fn tell(&mut self, moment: Moment) {
+        match moment {
+            Moment::Begin => self.begin(),
+            Moment::Pause => self.apart = Some(self.now()),
+            Moment::Resume => self.apart = self.apart.map(|then| between(self.now(), then)),
+        }
     }
 
     /// From now on it counts.
     fn begin(&mut self) {
         // Where that is not permitted, the peak is that since the process began.
         let _ = reset_peak();
-        self.before = (Usage::now(), self.transfers());
+        self.before = self.now();
     }
 
     fn end(self, open_seconds: f64, finish: f64) -> Measured {
-        let (now, disk) = (Usage::now(), self.transfers());
-        let usage = now.since(&self.before.0);
-        let disk = disk.zip(self.before.1).map(|(now, before)| now.since(&before));
+        let used = between(self.now(), self.before);
+        let (usage, disk) = self.apart.map_or(used, |apart| between(used, apart));
         Measured { usage, disk, open_seconds, finish, cold: None, notes: self.notes }
     }
 }
@@ -319,7 +335,7 @@ fn age<S: Store>(spec: &Spec, corpus: &Corpus, entries: u64) -> Result<u64> {
     let pace =
         Pace { threads: 1, warmup: 0.0, until: Until::Operations(overwrites), rate: None, ..spec.pace };
     let job = Job { store: &store, corpus, roles: &[role], entries, pace: &pace };
-    let driven = drive::run(&job, &mut || ())?;
+    let driven = drive::run(&job, &mut |_| ())?;
     store.finish()?;
     driven.read_again(&store, corpus)?;
     store.close()?;

@@ -8,7 +8,7 @@ use crate::cell::Source;
 use crate::corpus::{Corpus, KEY_LEAST, Made, Sizes, VALUE_LEAST, database_of};
 use crate::drive::{self, Pace, Until};
 use crate::report::{Part, size};
-use crate::workload::{self, Distribution, Work, Workload, ycsb};
+use crate::workload::{self, Distribution, Op, Role, Work, Workload, ycsb};
 use crate::{Result, Sabotage};
 use std::path::{Path, PathBuf};
 
@@ -83,9 +83,9 @@ pub struct Options {
     /// Operations of a run, instead of a time
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub operations: Option<u64>,
-    /// Operations a second that begin at even times whether or not the side keeps up; latencies count from when they
-    /// were due. As many as the side can by default
-    #[arg(long, value_parser = rate)]
+    /// Operations a second that begin at even times whether or not the side keeps up, each a transaction of its own;
+    /// latencies count from when they were due. As many as the side can by default
+    #[arg(long, value_parser = rate, conflicts_with = "per_txn")]
     pub rate: Option<f64>,
     /// Random overwrites of a store that was loaded, before its first run, as a multiple of the entries
     #[arg(long, default_value_t = 0.0, value_parser = share)]
@@ -190,6 +190,22 @@ fn speed(text: &str) -> Result<f64, String> {
 
 fn share(text: &str) -> Result<f64, String> {
     number(text, 0.0, 1000.0)
+}
+
+/// Makes each operation that is due a transaction of its own, and says so; what reads many at once still does.
+fn singly(workload: &mut Workload) {
+    let Work::Run(roles) = &mut workload.work else { return };
+    let due = |role: &&mut Role| role.measured && !role.in_snapshot;
+    let mut held = false;
+    for role in roles.iter_mut().filter(due).filter(|role| role.mix.iter().all(|(op, _)| *op != Op::ReadMany))
+    {
+        held |= role.per_txn > 1 || role.per_commit.is_some_and(|entries| entries > 1);
+        (role.per_txn, role.per_commit) = (1, None);
+    }
+    if held {
+        workload.about =
+            format!("{}; here each operation that is due is a transaction of its own", workload.about);
+    }
 }
 
 impl Options {
@@ -334,9 +350,12 @@ impl Options {
         &self,
         corpus: &Corpus,
         source: Source,
-        workloads: Vec<Workload>,
+        mut workloads: Vec<Workload>,
         pace: Pace,
     ) -> Result<PartPlan> {
+        if pace.rate.is_some() {
+            workloads.iter_mut().for_each(singly);
+        }
         let sides = choose_sides(&self.sides)?;
         let baseline = match &self.baseline {
             Some(name) => {
@@ -353,12 +372,12 @@ impl Options {
             setup_for(data_bytes, &Memory { group: self.memory, cache: self.cache, delta: self.delta });
         // With what a tree takes besides its data, in the smaller of page cache and a cache of its own.
         let fits = !self.cold && setup.cache_bytes >= data_bytes / 8 * 11;
-        let mut notes = vec![rule];
-        notes.push(match (self.cold, fits) {
-            (true, _) => "each run begins with empty caches, as far as that is permitted".into(),
-            (_, true) => "each run begins when every entry has been read once".into(),
-            (_, false) => "the data do not fit in memory; each run begins with a warm-up".into(),
-        });
+        let begins = match (self.cold, fits) {
+            (true, _) => "each run begins with empty caches, as far as that is permitted",
+            (_, true) => "each run begins when every entry has been read once",
+            (_, false) => "the data do not fit in memory; each run begins with a warm-up",
+        };
+        let mut notes = vec![rule, begins.into()];
         if self.aged > 0.0 {
             notes.push(format!(
                 "when a store was loaded, {:.0} % of the entries are overwritten before its first run",
@@ -374,8 +393,12 @@ impl Options {
             ));
         }
         if let Some(rate) = self.rate {
-            notes.push(format!("open loop: {rate} operations a second are due; latencies count from when"));
+            notes.push(format!(
+                "open loop: {rate} operations a second are due, each a transaction of its own; latencies count from when"
+            ));
         }
+        // Neither loads nor replays follow what they write.
+        let followed = workloads.iter().any(|w| matches!(w.work, Work::Run(_)) && w.writes());
         let title = match self.memory {
             Some(memory) => format!("{} of data, {} MiB of memory", size(data_bytes), memory >> 20),
             None => format!("{} of data", size(data_bytes)),
@@ -394,7 +417,7 @@ impl Options {
             fits,
             memory: self.memory,
             notes,
-            check_nanos: drive::check_nanos(corpus),
+            check_nanos: drive::check_nanos(corpus, followed),
         };
         Ok(PartPlan { part, aged: self.aged, cold: self.cold, sabotage: self.sabotage.clone() })
     }
@@ -430,5 +453,28 @@ impl Options {
             return Ok((number(times, 0.001, 10_000.0)? * memory as f64) as u64);
         }
         Ok(crate::sizes::bytes(text)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_at_a_rate_is_one_a_transaction() {
+        for (name, per_txn, said) in
+            [("get-txn", &[1][..], true), ("long-reader", &[1, 100], true), ("get", &[1], false)]
+        {
+            let mut workload = workload::find(name).unwrap();
+            singly(&mut workload);
+            let Work::Run(roles) = &workload.work else { panic!("{name} runs") };
+            assert_eq!(roles.iter().map(|role| role.per_txn).collect::<Vec<_>>(), per_txn, "{name}");
+            assert_eq!(workload.about.ends_with("a transaction of its own"), said, "{}", workload.about);
+        }
+        // One operation that is due gets 64.
+        let many = workload::find("get-many").unwrap();
+        let mut same = many.clone();
+        singly(&mut same);
+        assert_eq!(same, many);
     }
 }

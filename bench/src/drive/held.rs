@@ -1,7 +1,8 @@
 //! Reading in one snapshot that is held for as long as the run takes, and that must not change meanwhile.
 //!
 //! Values of a sample of the entries are read when the snapshot is new, before anything is written, and their digests
-//! kept. They are read again and again, and all of them at the end; each must be what it was.
+//! kept. They are read again and again, and all of them at the end; each must be what it was. The end waits until
+//! nobody works or is measured any more.
 #![forbid(unsafe_code)]
 
 use super::Job;
@@ -12,7 +13,7 @@ use crate::corpus::Corpus;
 use crate::store::GetHeld;
 use crate::workload::{Choice, Op, Role};
 use crate::{Result, Store};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -22,13 +23,15 @@ const SAMPLE: u64 = 2000;
 const OFTEN: u64 = 64;
 
 /// Holds a snapshot and does the gets of `role` in it until the run is over. `held` hears when the snapshot is taken and
-/// the sample known; it hears nothing if that fails.
+/// the sample known; it hears nothing if that fails. When the run is over, the sample is compared once `released` is
+/// closed.
 pub(super) fn read_held<S: Store>(
     job: &Job<'_, S>,
     role: &Role,
     shared: &Shared,
     stream: u64,
     held: Sender<()>,
+    released: &Receiver<()>,
 ) -> Result<Tally> {
     let there = match job.corpus {
         Corpus::Made(_) => job.entries,
@@ -63,6 +66,8 @@ pub(super) fn read_held<S: Store>(
             let since = shared.measured_since();
             reader.gets(get, &numbers, since, shared)?;
         }
+        // Nothing is sent: whoever keeps the other end drops it.
+        let _ = released.recv();
         reader.compare_sample(get)
     })?;
     Ok(reader.tally)

@@ -30,14 +30,14 @@ pub use replay::{Replayed, replay};
 pub use tally::{Latencies, OpTally, Tally};
 
 use crate::corpus::Corpus;
-use crate::workload::{Role, Threads};
+use crate::workload::{Op, Role, Threads};
 use crate::{Result, Store};
 use held::read_held;
 use history::History;
 use serde::{Deserialize, Serialize};
 use shared::Shared;
 use std::sync::mpsc;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 use worker::Worker;
 
@@ -96,9 +96,9 @@ pub struct OpenLoop {
 }
 
 impl OpenLoop {
-    /// The share of the rate that was kept, at most 1.
+    /// The share of the rate that was kept, at most 1: all of it, if nothing was due.
     pub fn kept(&self) -> f64 {
-        self.begun as f64 / self.due.max(1) as f64
+        if self.due == 0 { 1.0 } else { self.begun as f64 / self.due as f64 }
     }
 }
 
@@ -126,14 +126,29 @@ pub struct Driven {
 /// Called once, when the warm-up is over.
 pub type Begin<'a> = &'a mut (dyn FnMut() + Send);
 
+/// What [`run`] tells whoever counts what it costs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moment {
+    /// The warm-up is over: what follows counts.
+    Begin,
+    /// The work is over, and snapshots that were held are compared with what they showed at first: no part of it.
+    Pause,
+    /// They were compared.
+    Resume,
+}
+
+/// Called at each moment.
+pub type Tell<'a> = &'a mut (dyn FnMut(Moment) + Send);
+
 /// Does a job.
 ///
 /// Snapshots that roles read in are taken first: what they show was there before anything is written.
 ///
 /// # Errors
-/// The store's; or which value was wrong, or missing, or changed in a snapshot.
-pub fn run<S: Store>(job: &Job<'_, S>, begin: Begin<'_>) -> Result<Driven> {
+/// The store's; or which value was wrong, or missing, or changed in a snapshot; deletes beside anything else.
+pub fn run<S: Store>(job: &Job<'_, S>, tell: Tell<'_>) -> Result<Driven> {
     let &Job { store, pace, entries, .. } = job;
+    check(job.roles)?;
     let of = |role: &Role| if role.threads == Threads::All { pace.threads.max(1) } else { 1 };
     let paced = |role: &Role| role.measured && !role.in_snapshot;
     let threads: u64 = job.roles.iter().map(of).sum();
@@ -142,7 +157,7 @@ pub fn run<S: Store>(job: &Job<'_, S>, begin: Begin<'_>) -> Result<Driven> {
     let (mut done, mut beside) = (Tally::default(), Tally::default());
     let (mut seconds, mut checkpoints) = (0.0, Vec::new());
     thread::scope(|scope| -> Result<()> {
-        let (mut workers, mut snapshots) = (Vec::new(), 0);
+        let (mut workers, mut snapshots, mut releases) = (Vec::new(), Vec::new(), Vec::new());
         let (holds, held) = mpsc::channel();
         // Whoever fails ends it for all.
         let ended = |result: Result<Tally>| result.inspect_err(|_| shared.stop());
@@ -151,13 +166,14 @@ pub fn run<S: Store>(job: &Job<'_, S>, begin: Begin<'_>) -> Result<Driven> {
             (0u64..).zip(all).partition(|(_, (role, _))| role.in_snapshot);
         for (stream, (role, _)) in readers {
             let (holds, shared) = (holds.clone(), &shared);
-            let work = move || ended(read_held(job, role, shared, stream, holds));
-            workers.push((role.measured, scope.spawn(work)));
-            snapshots += 1;
+            let (release, released) = mpsc::channel();
+            let work = move || ended(read_held(job, role, shared, stream, holds, &released));
+            snapshots.push((role.measured, scope.spawn(work)));
+            releases.push(release);
         }
         drop(holds);
         // One that fails says nothing, and is asked below.
-        let _ = held.into_iter().take(snapshots).count();
+        let _ = held.into_iter().take(snapshots.len()).count();
         for (stream, (role, index)) in others {
             let share = paced(role).then_some((index, measured));
             let shared = &shared;
@@ -167,12 +183,16 @@ pub fn run<S: Store>(job: &Job<'_, S>, begin: Begin<'_>) -> Result<Driven> {
             };
             workers.push((role.measured, scope.spawn(work)));
         }
-        (seconds, checkpoints) = watch(store, &shared, pace, begin, || {
-            workers.iter().filter(|(measured, _)| *measured).all(|(_, worker)| worker.is_finished())
+        (seconds, checkpoints) = watch(store, &shared, pace, &mut || tell(Moment::Begin), || {
+            let mut all = snapshots.iter().chain(&workers);
+            all.all(|(measured, worker)| !measured || worker.is_finished())
         });
-        for (measured, worker) in workers {
-            let tally = worker.join().map_err(|_| "a thread of the workload panicked")??;
-            if measured { done.add(&tally)? } else { beside.add(&tally)? }
+        join(workers, &mut done, &mut beside)?;
+        if !snapshots.is_empty() {
+            tell(Moment::Pause);
+            drop(releases);
+            join(snapshots, &mut done, &mut beside)?;
+            tell(Moment::Resume);
         }
         Ok(())
     })?;
@@ -189,6 +209,28 @@ pub fn run<S: Store>(job: &Job<'_, S>, begin: Begin<'_>) -> Result<Driven> {
     let entries = shared.entries();
     let history = shared.into_history();
     Ok(Driven { measured: done, beside, seconds, series, checkpoints, entries, open_loop, history })
+}
+
+/// Whether these roles can be done at once: what is deleted is put back by the commit after it, and missed until then.
+fn check(roles: &[Role]) -> Result<()> {
+    let mut ops = roles.iter().flat_map(|role| &role.mix).map(|(op, _)| *op);
+    if ops.clone().any(|op| op == Op::Delete) && ops.any(|op| op != Op::Delete) {
+        return Err("a workload that deletes can do nothing else: it would miss what is deleted".into());
+    }
+    Ok(())
+}
+
+/// Waits for threads, which are measured or are not, and adds up what they did.
+fn join(
+    threads: Vec<(bool, ScopedJoinHandle<'_, Result<Tally>>)>,
+    done: &mut Tally,
+    beside: &mut Tally,
+) -> Result<()> {
+    for (measured, thread) in threads {
+        let tally = thread.join().map_err(|_| "a thread of the workload panicked")??;
+        if measured { done.add(&tally)? } else { beside.add(&tally)? }
+    }
+    Ok(())
 }
 
 /// Lets the workers go through warm-up and measurement, and looks for checkpoints meanwhile. Returns the seconds

@@ -132,9 +132,9 @@ impl Driven {
     }
 }
 
-/// What the check of one value takes while others write, in nanoseconds: those that are followed and those that are not,
-/// as often as they are.
-pub fn check_nanos(corpus: &Corpus) -> f64 {
+/// What the check of one value takes, in nanoseconds; if there are `writes` beside it, of those that are followed and those
+/// that are not, as often as they are.
+pub fn check_nanos(corpus: &Corpus, writes: bool) -> f64 {
     const ENTRIES: u64 = 1000;
     const TIMES: u64 = 100;
     let known = corpus.known().max(1);
@@ -148,7 +148,7 @@ pub fn check_nanos(corpus: &Corpus) -> f64 {
         history.acknowledge(&mut batch);
         entries.push((key, value));
     }
-    let mut reading = Reading::begin(corpus, Some(&history));
+    let mut reading = Reading::begin(corpus, writes.then_some(&history));
     let start = Instant::now();
     for _ in 0..TIMES {
         for (key, value) in &entries {

@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Operations that a thread takes at a time of those that are left, unless they are due one by one.
+/// Operations that a thread takes at a time of those that are left, unless they are due one by one, or a transaction has
+/// more.
 pub(super) const PART: u64 = 256;
 
 /// The state of a run.
@@ -90,6 +91,11 @@ impl Shared {
         }
     }
 
+    /// Whether no operation is left to be taken.
+    pub(super) fn all_taken(&self) -> bool {
+        self.left.as_ref().is_some_and(|left| left.load(Ordering::Relaxed) == 0)
+    }
+
     /// Reserves the next entry for `thread`, which is about to insert it.
     pub(super) fn begin_insert(&self, thread: usize) -> u64 {
         // Said before the number is known: no number from here on is there for readers until it is exact.
@@ -131,6 +137,8 @@ mod tests {
         assert_eq!(shared.there(), 100);
         shared.end_insert(0);
         assert_eq!((shared.there(), shared.entries()), (102, 102));
+        assert!(!shared.all_taken());
         assert_eq!([(); 4].map(|()| shared.take(PART)), [256, 256, 88, 0]);
+        assert!(shared.all_taken());
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::corpus::{Made, Sizes};
 use crate::store::GetHeld;
-use crate::workload::{Op, Work, find};
+use crate::workload::{Distribution, Op, Work, find};
 use crate::{Order, Setup};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,15 +18,25 @@ struct Memory {
     entries: Mutex<Entries>,
     /// Gets that were asked for.
     gets: AtomicU64,
+    /// How many entries were put at once, or asked for, of those times when there were several.
+    batches: Mutex<Vec<usize>>,
     /// Gets wait until it is open, if there is one.
     gate: Option<(Mutex<bool>, Condvar)>,
     /// How long each get takes.
     slow: Duration,
+    /// Gets in snapshots.
+    held: AtomicU64,
     /// Gets in a snapshot show what is there now.
     lies: bool,
 }
 
 impl Memory {
+    fn note_batch(&self, entries: usize) {
+        if entries > 1 {
+            self.batches.lock().unwrap().push(entries);
+        }
+    }
+
     fn open_gate(&self) {
         if let Some((open, opened)) = &self.gate {
             *open.lock().unwrap() = true;
@@ -50,7 +60,9 @@ impl Store for Memory {
         _: Order,
         entries: impl Iterator<Item = (K, V)>,
     ) -> Result<()> {
-        let entries = entries.map(|(key, value)| (key.as_ref().to_vec(), value.as_ref().to_vec()));
+        let entries: Vec<_> =
+            entries.map(|(key, value)| (key.as_ref().to_vec(), value.as_ref().to_vec())).collect();
+        self.note_batch(entries.len());
         self.entries.lock().unwrap().extend(entries);
         Ok(())
     }
@@ -66,8 +78,9 @@ impl Store for Memory {
         keys: impl Iterator<Item = K>,
         mut visit: impl FnMut(&[u8]),
     ) -> Result<u64> {
-        let mut found = 0;
+        let (mut found, mut asked) = (0, 0);
         for key in keys {
+            asked += 1;
             self.gets.fetch_add(1, Ordering::Relaxed);
             if let Some((open, opened)) = &self.gate {
                 let _open = opened.wait_while(open.lock().unwrap(), |open| !*open).unwrap();
@@ -78,6 +91,7 @@ impl Store for Memory {
                 found += 1;
             }
         }
+        self.note_batch(asked);
         Ok(found)
     }
 
@@ -93,6 +107,7 @@ impl Store for Memory {
     fn hold<R>(&self, work: impl FnOnce(&mut GetHeld<'_>) -> Result<R>) -> Result<R> {
         let snapshot = self.entries.lock().unwrap().clone();
         work(&mut |key, visit| {
+            self.held.fetch_add(1, Ordering::SeqCst);
             let live = self.lies.then(|| self.entries.lock().unwrap().get(key).cloned());
             let value = live.unwrap_or_else(|| snapshot.get(key).cloned());
             Ok(value.map(|value| visit(&value)).is_some())
@@ -122,7 +137,11 @@ fn driven(
     let corpus = corpus();
     corpus.for_each(true, |key, value| store.put(Order::Sorted, std::iter::once((key, value)))).unwrap();
     let job = Job { store, corpus: &corpus, roles, entries: corpus.entries(), pace: &pace };
-    run(&job, &mut || begin(store))
+    run(&job, &mut |moment| {
+        if moment == Moment::Begin {
+            begin(store);
+        }
+    })
 }
 
 fn pace(rate: f64, warmup: f64, until: Until) -> Pace {
@@ -184,6 +203,70 @@ fn a_snapshot_that_cannot_be_read_ends_the_run() {
     let pace = Pace { rate: None, ..pace(1.0, 3600.0, Until::Operations(1)) };
     // Nothing was loaded.
     let job = Job { store: &store, corpus: &corpus, roles: &long_reader(), entries: 500, pace: &pace };
-    let error = run(&job, &mut || ()).unwrap_err().to_string();
+    let error = run(&job, &mut |_| ()).unwrap_err().to_string();
     assert!(error.contains("does not show key"), "{error}");
+}
+
+#[test]
+fn a_transaction_is_whole_but_for_the_last_of_a_number_of_operations() {
+    // Sequential ones differ: none is left out of its commit.
+    let role = |op, per_txn| Role { per_txn, distribution: Distribution::Sequential, ..Role::of(op) };
+    for (op, per_txn, last) in [(Op::Update, 300, 100), (Op::Read, 1000, 600)] {
+        let store = Memory::default();
+        let operations = 3 * per_txn + last;
+        let pace = Pace { rate: None, ..pace(1.0, 0.0, Until::Operations(operations)) };
+        let driven = driven(&store, &[role(op, per_txn)], pace, |_| ()).unwrap();
+        assert_eq!(driven.measured.count(), operations);
+        let mut batches = store.batches.into_inner().unwrap();
+        assert_eq!(batches.pop(), Some(last as usize));
+        // Those of the warm-up, too.
+        assert!(
+            batches.len() >= 3 && batches.iter().all(|entries| *entries == per_txn as usize),
+            "{batches:?}"
+        );
+    }
+}
+
+#[test]
+fn nobody_waits_for_what_was_taken_by_another() {
+    // The second thread's first one would be due in a minute.
+    let begun = Instant::now();
+    let pace = Pace { threads: 2, ..pace(1.0 / 60.0, 0.0, Until::Operations(1)) };
+    let driven = driven(&Memory::default(), &[Role::of(Op::Read)], pace, |_| ()).unwrap();
+    assert_eq!(driven.measured.count(), 1);
+    assert!(begun.elapsed() < Duration::from_secs(60), "not waited for");
+}
+
+#[test]
+fn nothing_due_is_a_rate_that_was_kept() {
+    let kept = |due, begun| OpenLoop { due, begun }.kept();
+    assert_eq!([kept(0, 0), kept(4, 4), kept(4, 1), kept(4, 0)], [1.0, 1.0, 0.25, 0.0]);
+}
+
+#[test]
+fn deletes_are_done_beside_nothing_else() {
+    let pace = Pace { rate: None, ..pace(1.0, 0.0, Until::Operations(100)) };
+    let deletes = Role::of(Op::Delete);
+    let mixed = Role { mix: vec![(Op::Read, 0.5), (Op::Delete, 0.5)], ..Role::of(Op::Read) };
+    for roles in [&[mixed][..], &[deletes.clone(), Role::of(Op::Read)]] {
+        let error = driven(&Memory::default(), roles, pace, |_| ()).unwrap_err().to_string();
+        assert!(error.contains("a workload that deletes can do nothing else"), "{error}");
+    }
+    driven(&Memory::default(), &[deletes], pace, |_| ()).unwrap();
+}
+
+#[test]
+fn a_held_snapshot_is_compared_at_the_end_while_nothing_counts() {
+    let (store, corpus) = (Memory::default(), corpus());
+    corpus.for_each(true, |key, value| store.put(Order::Sorted, std::iter::once((key, value)))).unwrap();
+    let pace = Pace { rate: None, ..pace(1.0, 0.0, Until::Operations(1000)) };
+    let roles = long_reader();
+    let job = Job { store: &store, corpus: &corpus, roles: &roles, entries: 500, pace: &pace };
+    let mut told = Vec::new();
+    run(&job, &mut |moment| told.push((moment, store.held.load(Ordering::SeqCst)))).unwrap();
+    let [(Moment::Begin, _), (Moment::Pause, paused), (Moment::Resume, resumed)] = told[..] else {
+        panic!("{told:?}")
+    };
+    // And perhaps the one get that was on its way when the run was over.
+    assert!((500..=501).contains(&(resumed - paused)), "all of the sample, and nothing else: {told:?}");
 }

@@ -96,12 +96,13 @@ impl<'a, S: Store> Worker<'a, S> {
             let op = self.draw();
             let mut count = if self.schedule.is_some() { 1 } else { self.role.at_once(op) };
             if self.measured && self.since.is_some() {
-                if left == 0 {
-                    left = self.shared.take(part);
+                if left < count {
+                    left = left.saturating_add(self.shared.take(part.max(count - left)));
                     if left == 0 {
                         break;
                     }
                 }
+                // Only the last transaction is not whole.
                 count = count.min(left);
                 left -= count;
             }
@@ -139,7 +140,9 @@ impl<'a, S: Store> Worker<'a, S> {
             let early = due.saturating_duration_since(Instant::now());
             // What would be due at the end or later is not.
             let is_due = early.is_zero() && self.end().is_none_or(|end| due < end);
-            if is_due || self.shared.stopped() {
+            // Nor is what nobody can take any more.
+            let all_taken = self.since.is_some() && self.shared.all_taken();
+            if is_due || all_taken || self.shared.stopped() {
                 return;
             }
             thread::sleep(early.clamp(Duration::from_micros(1), Duration::from_millis(10)));

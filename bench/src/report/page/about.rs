@@ -108,7 +108,9 @@ fn pace(part: &Part) -> String {
     };
     let threads = if pace.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", pace.threads) };
     let rate = match pace.rate {
-        Some(rate) => format!("; {rate} operations a second are due, and latencies count from when"),
+        Some(rate) => format!(
+            "; {rate} operations a second are due, each a transaction of its own, and latencies count from when"
+        ),
         None => "; each thread begins an operation when the one before has ended".into(),
     };
     format!("{} rounds of {until} after {} s of warm-up, {threads}{rate}", part.rounds, pace.warmup)
