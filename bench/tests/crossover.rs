@@ -2,8 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "test code: what fails here is to panic")]
 
-use bifold_bench::crossover::{Ended, Place, Sweep};
+mod made;
+
+use bifold_bench::cell::Died;
+use bifold_bench::crossover::{Ended, Figures, Place, Sweep};
 use bifold_bench::memory::Group;
+use bifold_bench::workload::Op;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::thread;
@@ -158,4 +162,17 @@ fn what_is_wrong_is_said_and_leaves_nothing() {
         }
     }
     leaves_nothing(dir.path());
+}
+
+#[test]
+fn a_run_without_its_main_operation_has_figures_and_one_without_any_has_none() {
+    let mut outcome = made::outcome("ycsb-b", 1000.0);
+    assert_eq!(outcome.main, Op::Read);
+    outcome.ops.retain(|done| done.op == Op::Update);
+    let figures = Figures::of(&outcome).unwrap();
+    assert_eq!(figures.p99_ns as u64, outcome.ops[0].latency.p99);
+    assert_eq!(figures.operations, outcome.operations);
+    outcome.ops.clear();
+    outcome.operations = 0;
+    assert_eq!(Figures::of(&outcome), Err(Died::Nothing));
 }

@@ -5,7 +5,7 @@
 use super::facts::Facts;
 use super::options::Options;
 use super::pattern::Pattern;
-use super::scratch::Scratch;
+use super::scratch::{Scratch, copy_seconds};
 use crate::Result;
 use crate::Setup;
 use crate::cell::{self, Child, Died, Interrupt, Latency, Outcome, Source, Spec, Start};
@@ -62,6 +62,8 @@ pub(super) struct Plan {
     pub(super) configs: Vec<Config>,
     pub(super) repeats: usize,
     pub(super) seconds: f64,
+    /// Seconds of the budget for all of it: what the copy leaves, if one is made.
+    pub(super) budget: f64,
 }
 
 /// Five eighths of the memory for the pool's cache, as in comparisons, but no more than the table needs.
@@ -104,7 +106,9 @@ pub(super) fn plan(
     }
     let all = configs.len();
     // The sample is read, then all is read once to fill the memory, and so it is after each start.
-    let finish = if pattern.workload.writes() { FINISH } else { 0.0 };
+    let writes = pattern.workload.writes();
+    let (finish, copy) = if writes { (FINISH, copy_seconds(facts.file_bytes)) } else { (0.0, 0.0) };
+    let budget = budget - copy;
     let fixed = START + finish + 2.0 * facts.read_seconds;
     let seconds =
         |configs: usize, repeats: usize| (budget / (configs * repeats) as f64 - fixed) / (1.0 + WARMUP);
@@ -112,12 +116,13 @@ pub(super) fn plan(
         let seconds = seconds(count, repeats).min(LONGEST);
         if seconds >= SHORTEST {
             configs.truncate(count);
-            return Ok(Plan { configs, repeats, seconds });
+            return Ok(Plan { configs, repeats, seconds, budget });
         }
     }
-    let needed = 2.0 * (fixed + SHORTEST * (1.0 + WARMUP));
+    let needed = (copy + 2.0 * (fixed + SHORTEST * (1.0 + WARMUP))).ceil();
+    let copied = if writes { format!(", and the copy about {copy:.1} s") } else { String::new() };
     Err(format!(
-        "reading the table takes {:.1} s each time: it takes a --budget of {needed:.0}s at least",
+        "reading the table takes {:.1} s each time{copied}: it takes a --budget of {needed:.0}s at least",
         facts.read_seconds
     ))
 }
@@ -172,7 +177,7 @@ impl Bench<'_> {
         let begun = Instant::now();
         'rounds: for repeat in 0..plan.repeats {
             let spent = begun.elapsed().as_secs_f64();
-            if repeat > 0 && spent * (1.0 + 1.0 / repeat as f64) > self.options.budget * 1.2 {
+            if repeat > 0 && spent * (1.0 + 1.0 / repeat as f64) > plan.budget * 1.2 {
                 break;
             }
             let mut round = Vec::new();
@@ -297,7 +302,7 @@ pub(super) mod tests {
         let few = plan(&facts(), &pattern(), 4 << 30, true, 6.0).unwrap();
         assert_eq!((few.configs.len(), few.repeats), (2, 1));
         let error = plan(&facts(), &pattern(), 4 << 30, true, 5.0).unwrap_err();
-        assert!(error.contains("--budget of 5s at least") || error.contains("--budget of 6s"), "{error}");
+        assert!(error.contains("--budget of 6s at least") && !error.contains("copy"), "{error}");
     }
 
     #[test]
@@ -318,9 +323,14 @@ pub(super) mod tests {
         let of =
             |reads_only| all.configs.iter().filter(move |config| config.reads_only == reads_only).count();
         assert_eq!((of(true), of(false)), (2, 5));
-        let few = plan(&facts(), &pattern, 4 << 30, true, 9.0).unwrap();
+        // The copy takes 5.8 s of it.
+        let few = plan(&facts(), &pattern, 4 << 30, true, 14.0).unwrap();
         assert_eq!((few.configs.len(), few.repeats), (2, 1));
         assert!(few.configs.iter().all(|config| !config.reads_only));
+        let spent = 2.0 * (few.seconds * (1.0 + WARMUP) + START + FINISH + 2.0);
+        assert!(spent + copy_seconds(facts().file_bytes) <= 14.0 + 1e-9, "{few:?}");
+        let error = plan(&facts(), &pattern, 4 << 30, true, 13.0).unwrap_err();
+        assert!(error.contains("the copy about 5.8 s: it takes a --budget of 14s at least"), "{error}");
         // Without reads there is nothing to compare with.
         let pattern = Pattern::assumed(Assume::Uniform, &Writes { share: 1.0, ..writes });
         assert_eq!(plan(&facts(), &pattern, 4 << 30, true, 120.0).unwrap().configs.len(), 5);

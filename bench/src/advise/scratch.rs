@@ -18,12 +18,19 @@ use tempfile::TempDir;
 
 /// Bytes that are copied between two looks whether to stop.
 const STEP: u64 = 64 << 20;
+/// Bytes that are copied in a second, and synced, by a slow disk.
+const COPIED: f64 = 200e6;
 /// Bytes of cache to open the files with.
 const CACHE: u64 = 8 << 20;
 /// The most that the copy may come to, for each byte of the file: pages are written elsewhere before those that they
 /// replace are free. And its log beside it.
 const GROWTH: u64 = 2;
 const LOG: u64 = 512 << 20;
+
+/// Seconds that a copy of `bytes` takes, about.
+pub(super) fn copy_seconds(bytes: u64) -> f64 {
+    bytes as f64 / COPIED
+}
 
 /// The copy. It is removed when this is dropped.
 #[derive(Debug)]

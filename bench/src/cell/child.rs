@@ -102,9 +102,10 @@ fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
     phase("reading again what was written")?;
     let Checked { entries: again, of } = driven.read_again(&store, &corpus)?;
     if again < of {
-        measured
-            .notes
-            .push(format!("of {of} entries that were written and followed, {again} were read again"));
+        measured.notes.push(format!(
+            "{}: of {of} entries that were written and followed, {again} were read again",
+            S::NAME
+        ));
     }
     let counters = store.counters();
     let outcome = close(spec, store, driven, measured)?;

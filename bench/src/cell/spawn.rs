@@ -41,6 +41,20 @@ impl Interrupt {
     pub fn came(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// One that came.
+    #[cfg(test)]
+    pub(crate) fn that_came() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+
+    /// Fails if it came.
+    ///
+    /// # Errors
+    /// That it was interrupted.
+    pub fn check(&self) -> Result<()> {
+        if self.came() { Err("it was interrupted".into()) } else { Ok(()) }
+    }
 }
 
 /// How a child ended that has nothing to show.
@@ -57,6 +71,8 @@ pub enum Died {
     Silent(String),
     /// The user ended it.
     Interrupted,
+    /// It ended well, but no operation did in the time that counts.
+    Nothing,
 }
 
 impl fmt::Display for Died {
@@ -67,6 +83,7 @@ impl fmt::Display for Died {
             Self::Failed(error) => f.write_str(error),
             Self::Silent(how) => write!(f, "died: {how}"),
             Self::Interrupted => f.write_str("interrupted"),
+            Self::Nothing => f.write_str("no operation ended in the time that counts"),
         }
     }
 }

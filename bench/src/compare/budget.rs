@@ -6,6 +6,7 @@ use super::run::PartPlan;
 use crate::Result;
 use crate::drive::Until;
 use crate::report::{Cell, Part};
+use crate::workload;
 
 /// The shortest runs that are proposed, in seconds and in operations.
 const SHORTEST: f64 = 0.1;
@@ -57,7 +58,9 @@ fn fitting(plans: &[PartPlan], budget: f64) -> Vec<String> {
     if let [plan] = plans {
         let all = &plan.part.workloads;
         let some = |count: usize| changed(plans, |part| part.workloads.truncate(count));
-        if let Some(count) = (1..all.len()).rev().find(|count| some(*count) <= budget) {
+        // Those of a file cannot be asked for by their names.
+        let named = |count: usize| all.iter().take(count).all(|w| workload::find(&w.name).is_ok());
+        if let Some(count) = (1..all.len()).rev().find(|count| named(*count) && some(*count) <= budget) {
             let names: Vec<&str> = all.iter().take(count).map(|workload| workload.name.as_str()).collect();
             fitting.push(format!("only --workloads {}", names.join(",")));
         }
@@ -174,6 +177,10 @@ mod tests {
             let error = check(&plans, 0.0, budget).unwrap_err().to_string();
             assert!(error.contains(wanted), "{budget}: {error}");
         }
+        let mut of_file = plans.clone();
+        of_file[0].part.workloads[0].name = "mine.properties".into();
+        let error = check(&of_file, 0.0, all - 1.0).unwrap_err().to_string();
+        assert!(error.contains("--rounds 2; or --duration") && !error.contains("--workloads"), "{error}");
         let error = check(&plans, 0.0, 10.0).unwrap_err().to_string();
         assert!(error.contains("alone do not fit it") && !error.contains("what fits"), "{error}");
 

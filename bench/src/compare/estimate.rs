@@ -27,6 +27,8 @@ const INSERTED_MOST: f64 = 200_000.0;
 const COMMIT: f64 = 0.003;
 /// Seconds to start a child, open its store and close it.
 const START: f64 = 0.3;
+/// Seconds for which what was written is read again, where the data do not fit.
+const AGAIN: f64 = 2.0;
 
 /// What a part will take.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -37,7 +39,7 @@ pub(super) struct Estimate {
 
 /// Whether other entries are there after a workload than before. What follows it begins on a store that is loaded anew,
 /// as YCSB's own procedure has it; so all begins with what was loaded.
-pub(super) fn spoils(workload: &Workload) -> bool {
+pub(crate) fn spoils(workload: &Workload) -> bool {
     workload.inserts() || matches!(&workload.work, Work::Replay(replay) if replay.commits > 0)
 }
 
@@ -134,7 +136,11 @@ fn run(plan: &PartPlan, workload: &Workload) -> f64 {
         Until::Operations(operations) => operations as f64 / pace.rate.unwrap_or(DONE).min(DONE),
     };
     let warm = if plan.part.fits { plan.part.data_bytes as f64 / READ } else { 0.0 };
-    START + warm + pace.warmup + commits * COMMIT + time
+    let again = match &workload.work {
+        Work::Run(_) if workload.writes() && !plan.part.fits => AGAIN,
+        _ => 0.0,
+    };
+    START + warm + pace.warmup + commits * COMMIT + time + again
 }
 
 /// Bytes that a run of a workload adds, at the most.

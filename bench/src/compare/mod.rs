@@ -15,7 +15,7 @@ mod run;
 mod setup;
 mod sides;
 
-pub(crate) use estimate::durability;
+pub(crate) use estimate::{durability, spoils};
 pub use options::{Options, Preset};
 pub use run::{Outputs, Runner};
 pub use setup::{Memory, setup_for};
@@ -35,14 +35,15 @@ const ARTICLE: f64 = 5.0;
 /// for memory has one too.
 ///
 /// # Errors
-/// What is wrong with the options; what cannot be run at all; I/O errors of the results. How a side fails is a result.
+/// What is wrong with the options; what cannot be run at all; that the user ended it before data were made ready; I/O
+/// errors of the results. How a side fails is a result.
 pub fn compare(options: &Options) -> Result<bool> {
     let since = Instant::now();
     let interrupt = Interrupt::on_ctrl_c()?;
     let outputs = options.outputs();
     let (json, html) = (outputs.json.clone(), outputs.html.clone());
-    let mut runner = Runner::new(options.dir.as_deref(), options.keep, outputs, interrupt)?;
-    let parts = options.parts(runner.dir())?;
+    let mut runner = Runner::new(options.dir.as_deref(), options.keep, outputs, interrupt.clone())?;
+    let parts = options.parts(runner.dir(), &interrupt)?;
     let (measures, writes) =
         (options.limits || options.preset.is_some(), options.preset == Some(Preset::Article));
     if let Some(seconds) = options.budget {

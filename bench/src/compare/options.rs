@@ -4,7 +4,7 @@
 use super::run::{Outputs, PartPlan};
 use super::setup::{Memory, setup_for};
 use super::sides::choose_sides;
-use crate::cell::Source;
+use crate::cell::{Interrupt, Source};
 use crate::corpus::{Corpus, KEY_LEAST, Made, Sizes, VALUE_LEAST, database_of};
 use crate::drive::{self, Pace, Until};
 use crate::report::{Part, size};
@@ -71,7 +71,7 @@ pub struct Options {
     /// Threads
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub threads: Option<u64>,
-    /// Rounds; in each, every side does every workload once, and another side goes first
+    /// Rounds of each workload, which follow each other; in each, every side does it once, and another side goes first
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub rounds: u64,
     /// Seconds before anything counts [default: 1, and with --memory 1 more for each 60 MB of it, at most 60]
@@ -263,15 +263,15 @@ impl Options {
         Outputs { json: self.json.clone(), html }
     }
 
-    /// What is to be run. Data that have to be brought into another form go to `dir`.
+    /// What is to be run. Data that have to be brought into another form go to `dir`, unless the user ends it.
     ///
     /// # Errors
-    /// What is wrong.
-    pub fn parts(&self, dir: &Path) -> Result<Vec<PartPlan>> {
+    /// What is wrong; that it was interrupted.
+    pub fn parts(&self, dir: &Path, interrupt: &Interrupt) -> Result<Vec<PartPlan>> {
         match self.preset {
             Some(Preset::Article) => return super::article::parts(self),
-            _ if self.is_tour() => return super::quick::parts(self, dir),
-            _ if self.trace.is_some() => return super::replay::parts(self, dir),
+            _ if self.is_tour() => return super::quick::parts(self, dir, interrupt),
+            _ if self.trace.is_some() => return super::replay::parts(self, dir, interrupt),
             _ => {}
         }
         let mut workloads: Vec<Workload> = Vec::new();
@@ -300,7 +300,7 @@ impl Options {
             self.adapt(workload);
         }
         let values = self.values.unwrap_or(Sizes::Fixed(value_len.unwrap_or(VALUE)));
-        let source = self.source(entries, values, dir)?;
+        let source = self.source(entries, values, dir, interrupt)?;
         let corpus = source.open()?;
         if matches!(source, Source::File { .. })
             && let Some(workload) = workloads.iter().find(|workload| workload.inserts())
@@ -422,10 +422,16 @@ impl Options {
         Ok(PartPlan { part, aged: self.aged, cold: self.cold, sabotage: self.sabotage.clone() })
     }
 
-    fn source(&self, entries: Option<u64>, values: Sizes, dir: &Path) -> Result<Source> {
+    fn source(
+        &self,
+        entries: Option<u64>,
+        values: Sizes,
+        dir: &Path,
+        interrupt: &Interrupt,
+    ) -> Result<Source> {
         if let Some(path) = &self.from {
             return Ok(Source::File {
-                path: database_of(path, dir)?,
+                path: database_of(path, dir, interrupt)?,
                 table: self.table.clone(),
                 seed: self.seed,
             });

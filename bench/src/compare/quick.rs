@@ -7,7 +7,7 @@
 use super::options::Options;
 use super::run::PartPlan;
 use crate::Result;
-use crate::cell::Source;
+use crate::cell::{Interrupt, Source};
 use crate::corpus::{Corpus, Made, Sizes, database_of};
 use crate::memory::Group;
 use crate::workload::find;
@@ -26,12 +26,13 @@ const WITHIN: (f64, f64) = (0.1, 0.5);
 const BEYOND: (f64, f64) = (0.6, 0.5);
 
 /// The two parts. What the user has said otherwise (sides, rounds, memory, threads) holds for them, too.
-pub(super) fn parts(options: &Options, dir: &Path) -> Result<Vec<PartPlan>> {
+pub(super) fn parts(options: &Options, dir: &Path, interrupt: &Interrupt) -> Result<Vec<PartPlan>> {
     let pace = options.pace(1, WITHIN);
     let mut parts = Vec::new();
     let cities = Path::new(CITIES);
     if cities.exists() {
-        let source = Source::File { path: database_of(cities, dir)?, table: None, seed: options.seed };
+        let source =
+            Source::File { path: database_of(cities, dir, interrupt)?, table: None, seed: options.seed };
         let small = Options { memory: None, ..options.clone() };
         let workloads = vec![find("get-txn")?, find("scan")?];
         let mut plan = small.part(&source.open()?, source, workloads, pace)?;

@@ -3,7 +3,7 @@
 
 use super::options::Options;
 use super::run::PartPlan;
-use crate::cell::Source;
+use crate::cell::{Interrupt, Source};
 use crate::corpus::database_of;
 use crate::drive::{Pace, Until};
 use crate::report::size;
@@ -13,11 +13,11 @@ use crate::{Durability, Result};
 use std::path::Path;
 
 /// The one part. What is found out about the trace goes to `dir`.
-pub(super) fn parts(options: &Options, dir: &Path) -> Result<Vec<PartPlan>> {
+pub(super) fn parts(options: &Options, dir: &Path, interrupt: &Interrupt) -> Result<Vec<PartPlan>> {
     let Some(path) = &options.trace else { return Ok(Vec::new()) };
-    let from = options.from.as_ref().map(|file| database_of(file, dir)).transpose()?;
+    let from = options.from.as_ref().map(|file| database_of(file, dir, interrupt)).transpose()?;
     let from = from.as_ref().map(|file| (file.as_path(), options.table.as_deref()));
-    let Prepared { recording, survey, notes } = prepare(path, from, dir)?;
+    let Prepared { recording, survey, notes } = prepare(path, from, dir, interrupt)?;
     let (commits, synced) = survey.commits;
     let replay = Replay {
         speed: options.trace_speed,

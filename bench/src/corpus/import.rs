@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::Result;
+use crate::cell::Interrupt;
 use bifold::{Error, TableMut, mmap};
 use bifold_text::{Entry, How, Next, Reader, Tables};
 use std::fmt;
@@ -23,8 +24,9 @@ const READ_BUFFER: usize = 1 << 17;
 /// is in one. Entries may come in any order, and of a key that comes twice the last stays.
 ///
 /// # Errors
-/// I/O errors; a database that cannot be opened; what is wrong with a line, and which; a text without entries.
-pub fn database_of(file: &Path, dir: &Path) -> Result<PathBuf> {
+/// I/O errors; a database that cannot be opened; what is wrong with a line, and which; a text without entries;
+/// that the user ended it. What was made by then stays in `dir`.
+pub fn database_of(file: &Path, dir: &Path, interrupt: &Interrupt) -> Result<PathBuf> {
     let path = file.canonicalize().map_err(|error| named(file, &error))?;
     if !path.is_file() {
         return Err(named(file, &"not a file").into());
@@ -40,7 +42,7 @@ pub fn database_of(file: &Path, dir: &Path) -> Result<PathBuf> {
     let made = tempfile::Builder::new().prefix("imported-").suffix(".bifold").tempfile_in(dir)?;
     // Only the name is wanted: the database makes its own file.
     let made = made.into_temp_path().to_path_buf();
-    let entries = import(&mut reader, &made, file)?;
+    let entries = import(&mut reader, &made, file, interrupt)?;
     if entries == 0 {
         return Err(named(file, &"it has no entries").into());
     }
@@ -53,7 +55,12 @@ fn named(file: &Path, error: &dyn fmt::Display) -> String {
 }
 
 /// Puts all that is read into a new database; how many entries that was.
-fn import<R: BufRead>(reader: &mut Reader<R>, into: &Path, file: &Path) -> Result<u64> {
+fn import<R: BufRead>(
+    reader: &mut Reader<R>,
+    into: &Path,
+    file: &Path,
+    interrupt: &Interrupt,
+) -> Result<u64> {
     let db = mmap::Database::open(into)?;
     let (mut entry, mut entries) = (Entry::default(), 0);
     let (mut name, mut more) = (None::<String>, true);
@@ -62,6 +69,7 @@ fn import<R: BufRead>(reader: &mut Reader<R>, into: &Path, file: &Path) -> Resul
         let mut table: Option<TableMut<'_, _>> = name.as_deref().map(|name| txn.table(name)).transpose()?;
         let mut left = PER_TXN;
         while more && left > 0 {
+            interrupt.check()?;
             match reader.next(&mut entry).map_err(|error| named(file, &error))? {
                 Next::Table(next) => {
                     table = Some(txn.table(&next).map_err(|error| named(file, &error))?);

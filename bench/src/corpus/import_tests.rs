@@ -28,7 +28,7 @@ fn imported(text: &[u8]) -> Result<Found> {
     let (file, into) = (dir.path().join("in"), dir.path().join("into"));
     fs::create_dir(&into)?;
     fs::write(&file, text)?;
-    Ok(content(&database_of(&file, &into)?))
+    Ok(content(&database_of(&file, &into, &Interrupt::default())?))
 }
 
 fn entry(key: &[u8], value: &[u8]) -> (Vec<u8>, Vec<u8>) {
@@ -49,8 +49,10 @@ fn lines_become_entries_and_databases_stay_themselves() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("in");
     fs::write(&file, text).unwrap();
-    let made = database_of(&file, dir.path()).unwrap();
-    assert_eq!(database_of(&made, dir.path()).unwrap(), made.canonicalize().unwrap());
+    let made = database_of(&file, dir.path(), &Interrupt::default()).unwrap();
+    let error = database_of(&file, dir.path(), &Interrupt::that_came()).unwrap_err();
+    assert_eq!(error.to_string(), "it was interrupted");
+    assert_eq!(database_of(&made, dir.path(), &Interrupt::default()).unwrap(), made.canonicalize().unwrap());
     assert_eq!(Sample::read(&made, None, 1).unwrap().entries(), 5);
 }
 
@@ -123,8 +125,13 @@ fn what_is_wrong_is_said_with_its_line() {
         assert!(error.contains(&format!("in: {wanted}")), "{text:.40}: {error}");
     }
     let dir = tempfile::tempdir().unwrap();
-    assert!(database_of(&dir.path().join("none"), dir.path()).is_err());
-    assert!(database_of(dir.path(), dir.path()).unwrap_err().to_string().contains("not a file"));
+    assert!(database_of(&dir.path().join("none"), dir.path(), &Interrupt::default()).is_err());
+    assert!(
+        database_of(dir.path(), dir.path(), &Interrupt::default())
+            .unwrap_err()
+            .to_string()
+            .contains("not a file")
+    );
 }
 
 /// Runs a line of shell in `dir`; whether it went well.
@@ -165,7 +172,7 @@ fn dumps_of_other_stores_are_read() {
         fs::write(dir.path().join("text"), &text).unwrap();
         if have(dir.path(), &tools) {
             assert!(shell(dir.path(), line), "{line}");
-            let made = database_of(&dir.path().join("in"), dir.path()).unwrap();
+            let made = database_of(&dir.path().join("in"), dir.path(), &Interrupt::default()).unwrap();
             assert!(content(&made) == wanted, "{line}");
         }
     }

@@ -223,7 +223,7 @@ pub(super) mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a.json");
         let mut died = repeat(1, 2, 1.0);
-        died.sides[1] = Err(Died::ForMemory);
+        died.sides = [Err(Died::Nothing), Err(Died::ForMemory)];
         let sweep = sweep(vec![repeat(0, 0, 2.0), died]);
         sweep.write(&file).unwrap();
         assert_eq!(Sweep::read(&file).unwrap(), sweep);

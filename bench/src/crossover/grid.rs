@@ -69,15 +69,16 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Of what came of a cell.
+    /// Of what came of a cell. Latencies are those of what the workload is about; of what was done most often, if none of
+    /// that was.
     ///
     /// # Errors
-    /// [`Died::Failed`] if no operation ended in it: then there is nothing to compare.
+    /// [`Died::Nothing`] if no operation ended in it: then there is nothing to compare.
     pub fn of(outcome: &Outcome) -> Result<Self, Died> {
         let operations = outcome.operations.max(1) as f64;
-        let main = outcome.main();
-        let latency =
-            &main.ok_or_else(|| Died::Failed("no operation ended in the time that counts".into()))?.latency;
+        let most = || outcome.ops.iter().filter(|done| done.count > 0).max_by_key(|done| done.count);
+        let main = outcome.main().filter(|done| done.count > 0).or_else(most);
+        let latency = &main.ok_or(Died::Nothing)?.latency;
         Ok(Self {
             rate: outcome.rate(),
             p50_ns: latency.p50 as f64,

@@ -6,7 +6,7 @@ use super::document::{Ended, Sweep};
 use super::grid::{Figures, Place, Repeat};
 use super::plan::{self, Step};
 use crate::cell::{self, Child, Died, Interrupt, Outcome, Source, Spec, Start};
-use crate::compare::durability;
+use crate::compare::{durability, spoils};
 use crate::drive::{Pace, Until};
 use crate::memory::{Group, drop_files};
 use crate::usage::free_space;
@@ -22,8 +22,6 @@ const PATIENCE: f64 = 20.0;
 const PATIENCE_LEAST: f64 = 120.0;
 /// Data up to this multiple of memory fit, with what a tree takes besides.
 const FITS: f64 = 0.6;
-/// A store that has grown by so much is loaded anew: it is no longer of its size.
-const GROWN: f64 = 1.1;
 
 /// A sweep under way.
 #[derive(Debug)]
@@ -75,9 +73,13 @@ impl Sweeper {
             )
             .into());
         }
-        let frame: f64 = plan::frame(&settings.grid).iter().map(|p| self.costs.run(settings, p.size)).sum();
-        let loads: f64 = (0..=last).map(|size| self.costs.load(settings, size)).sum();
-        let all: f64 = settings.grid.places().map(|p| 3.0 * self.costs.run(settings, p.size)).sum();
+        let anew = spoils(&settings.workload);
+        let load = |size| self.costs.load(settings, size);
+        let each =
+            |place: Place| self.costs.run(settings, place.size) + if anew { load(place.size) } else { 0.0 };
+        let frame: f64 = plan::frame(&settings.grid).into_iter().map(each).sum();
+        let loads: f64 = if anew { 0.0 } else { (0..=last).map(load).sum() };
+        let all: f64 = settings.grid.places().map(|place| 3.0 * each(place)).sum();
         let next = |left| plan::next(&settings.grid, &self.sweep.repeats, left, |place| self.cost(place));
         if next(budget).is_none() && next(f64::INFINITY).is_some() {
             return Err(format!(
@@ -176,14 +178,22 @@ impl Sweeper {
             results[side] = Some(result);
         }
         self.costs.ran(&self.sweep.settings, place.size, begun.elapsed().as_secs_f64());
-        let loaded = self.sweep.settings.data(place.size).entries as f64;
-        if let Some(Some(sides)) = self.loaded.get(place.size)
-            && sides.iter().flatten().any(|entries| *entries as f64 > loaded * GROWN)
-        {
+        if self.spoiled(place.size, &results) {
             self.unload(place.size);
         }
         let [Some(first), Some(second)] = results else { return Ok(None) };
         Ok(Some(Repeat { place, sides: [first, second] }))
+    }
+
+    /// Whether the stores of a size are no longer what was loaded: other entries are there, or nobody knows.
+    fn spoiled(&self, size: usize, results: &[Option<Result<Figures, Died>>; 2]) -> bool {
+        let workload = &self.sweep.settings.workload;
+        let Some(Some(sides)) = self.loaded.get(size) else { return false };
+        // A side that could not be loaded was not run. One that ended well and has no figures did no half of a change.
+        let died = |(loaded, result): (&Result<u64, Died>, &Option<Result<Figures, Died>>)| {
+            loaded.is_ok() && matches!(result, Some(Err(died)) if *died != Died::Nothing)
+        };
+        spoils(workload) || (workload.writes() && sides.iter().zip(results).any(died))
     }
 
     /// One side of a repeat.

@@ -11,7 +11,8 @@
 //!
 //! What is kept of an entry are the writes that may still be shown, and some that may not; when there are too many,
 //! those are forgotten, and reads that had begun before are not judged by them. What an entry had before its first write
-//! here is learnt from the first read that may be shown it. Memory is bounded by [`MOST`].
+//! here is learnt from the first read that may be shown it. Memory is bounded by [`MOST`], and to a small part of what
+//! the process may have.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
@@ -24,6 +25,9 @@ const MOST: u64 = 1 << 16;
 const EVERY: u64 = 64;
 /// of which at least about this many are.
 const LEAST: u64 = 1 << 10;
+/// Bytes that an entry takes here, about, and what part of the process's memory all of them may.
+const ENTRY: u64 = 300;
+const PART: u64 = 64;
 /// Parts that are locked by themselves.
 const STRIPES: usize = 64;
 /// Writes of an entry that are kept, unless more of them may be shown.
@@ -99,20 +103,26 @@ pub(super) struct History {
     clock: Clock,
     /// Those are followed whose tag has none of these bits.
     mask: u64,
+    /// Entries that are followed, at most.
+    most: u64,
     /// Version of time 0: another one in each run, so that what was there before is mostly told from what is written.
     base: u32,
     stripes: Vec<Mutex<HashMap<u64, Entry>>>,
 }
 
 impl History {
-    /// Of a run on about `entries` entries.
-    pub(super) fn new(entries: u64, seed: u64) -> Self {
+    /// Of a run that may write about `entries` entries, in a process with so many bytes of `memory`, if it is bounded.
+    pub(super) fn new(entries: u64, memory: Option<u64>, seed: u64) -> Self {
         static RUNS: AtomicU64 = AtomicU64::new(0);
         let run = u64::from(std::process::id()) << 16 | RUNS.fetch_add(1, Ordering::Relaxed);
-        let every = (entries / LEAST).clamp(1, EVERY).max(entries / MOST).next_power_of_two();
+        let most = memory.map_or(MOST, |memory| (memory / PART / ENTRY).clamp(1, MOST));
+        // Rounded so that there are enough of them, but never too many.
+        let enough = 1 << (entries / LEAST).clamp(1, EVERY).ilog2();
+        let every = (entries / most).next_power_of_two().max(enough);
         Self {
             clock: Clock(AtomicU64::new(1)),
             mask: every - 1,
+            most,
             base: crate::corpus::mix(seed ^ run.rotate_left(24)) as u32,
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
         }
@@ -167,7 +177,7 @@ impl History {
 
     fn note(&self, tag: u64, key: &[u8], write: Written) {
         let mut stripe = self.stripe(tag);
-        let room = (stripe.len() as u64) < MOST / STRIPES as u64;
+        let room = (stripe.len() as u64) < (self.most / STRIPES as u64).max(1);
         if let Some(entry) = stripe.get_mut(&tag) {
             // Of two keys with the same tag, the second is not followed.
             if *entry.key == *key {

@@ -43,7 +43,7 @@ struct World {
 
 impl World {
     fn new(threads: usize, drop: usize) -> Self {
-        let history = History { base: 0, ..History::new(1, 1) };
+        let history = History { base: 0, ..History::new(1, None, 1) };
         let calls = (0..threads).map(|_| None).collect();
         let (now, states, all) = (FIRST, vec![FIRST], All::default());
         Self { history, all, now, states, calls, drop, dropped: 0, writes: 0, accused: 0 }
@@ -189,11 +189,12 @@ fn what_was_there_before_is_learnt_and_must_stay() {
 
 #[test]
 fn memory_is_bounded_and_the_rest_is_not_judged() {
-    let history = History::new(1_000_000, 1);
+    let history = History::new(1_000_000, None, 1);
     let followed = (0..1 << 20).filter(|n| history.follows(crate::corpus::mix(*n))).count();
     assert!((15_000..18_000).contains(&followed), "{followed} of a million");
-    assert!(History::new(1 << 30, 1).mask == (1 << 14) - 1 && History::new(500, 1).mask == 0);
-    let (all, mut batch) = (History::new(1, 1), Batch::default());
+    let every = |entries, memory| History::new(entries, memory, 1).mask + 1;
+    assert_eq!((every(1 << 30, None), every(500, None)), (1 << 14, 1));
+    let (all, mut batch) = (History::new(1, None, 1), Batch::default());
     for number in 0..4 * MOST {
         let key = number.to_be_bytes();
         all.begin(std::iter::once((crate::corpus::mix(number), key.as_slice())), true, &mut batch).unwrap();
@@ -205,10 +206,28 @@ fn memory_is_bounded_and_the_rest_is_not_judged() {
         !all.may_show(crate::corpus::mix(*number), &number.to_be_bytes(), Content::Nothing, since)
     });
     assert_eq!(accused.count() as u64, MOST);
+    // A small part of a small memory.
+    let small = History::new(1, Some(64 << 20), 1);
+    for number in 0..MOST {
+        let key = number.to_be_bytes();
+        small.begin(std::iter::once((crate::corpus::mix(number), key.as_slice())), true, &mut batch).unwrap();
+        small.acknowledge(&mut batch);
+    }
+    assert!((3000..3500).contains(&small.keys().len()), "{}", small.keys().len());
+    assert_eq!((every(1 << 30, Some(1 << 40)), every(1 << 20, Some(64 << 20))), (1 << 14, 512));
     // One entry, written often: what may not be shown is forgotten.
     for _ in 0..10_000 {
         history.begin(std::iter::once((0, KEY)), true, &mut batch).unwrap();
         history.acknowledge(&mut batch);
     }
     assert!(history.stripe(0)[&0].writes.len() <= WRITES);
+}
+
+#[test]
+fn of_few_entries_about_a_thousand_are_followed() {
+    for entries in (1..200).map(|n| n * 777) {
+        let followed = entries / (History::new(entries, None, 1).mask + 1);
+        assert!(followed >= LEAST.min(entries) && followed >= entries / EVERY, "{followed} of {entries}");
+        assert!(followed <= (2 * LEAST).max(entries / EVERY), "{followed} of {entries}");
+    }
 }

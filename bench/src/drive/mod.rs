@@ -153,7 +153,8 @@ pub fn run<S: Store>(job: &Job<'_, S>, tell: Tell<'_>) -> Result<Driven> {
     let paced = |role: &Role| role.measured && !role.in_snapshot;
     let threads: u64 = job.roles.iter().map(of).sum();
     let measured: u64 = job.roles.iter().filter(|role| paced(role)).map(of).sum();
-    let shared = Shared::new(entries, threads, pace, job.roles.iter().any(Role::writes));
+    let written = job.roles.iter().any(Role::writes).then(|| writable(job.corpus, entries));
+    let shared = Shared::new(entries, threads, pace, written);
     let (mut done, mut beside) = (Tally::default(), Tally::default());
     let (mut seconds, mut checkpoints) = (0.0, Vec::new());
     thread::scope(|scope| -> Result<()> {
@@ -231,6 +232,11 @@ fn join(
         if measured { done.add(&tally)? } else { beside.add(&tally)? }
     }
     Ok(())
+}
+
+/// How many of `entries` may be written: of a file those of its sample.
+fn writable(corpus: &Corpus, entries: u64) -> u64 {
+    if matches!(corpus, Corpus::Sample(_)) { corpus.known() } else { entries }
 }
 
 /// Lets the workers go through warm-up and measurement, and looks for checkpoints meanwhile. Returns the seconds

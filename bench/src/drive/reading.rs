@@ -138,7 +138,7 @@ pub fn check_nanos(corpus: &Corpus, writes: bool) -> f64 {
     const ENTRIES: u64 = 1000;
     const TIMES: u64 = 100;
     let known = corpus.known().max(1);
-    let history = History::new(known, 0);
+    let history = History::new(known, None, 0);
     let (mut entries, mut batch) = (Vec::new(), Batch::default());
     for number in 0..ENTRIES {
         let (mut key, mut value) = (Vec::new(), Vec::new());

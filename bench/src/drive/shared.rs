@@ -3,6 +3,7 @@
 
 use super::history::History;
 use super::{Pace, Until};
+use crate::memory::limit_here;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -27,7 +28,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(entries: u64, threads: u64, pace: &Pace, writes: bool) -> Self {
+    /// `written`: how many entries may be written, if anybody writes.
+    pub(super) fn new(entries: u64, threads: u64, pace: &Pace, written: Option<u64>) -> Self {
         let left = match pace.until {
             Until::Operations(operations) => Some(AtomicU64::new(operations)),
             Until::Seconds(_) => None,
@@ -39,7 +41,7 @@ impl Shared {
             left,
             next: AtomicU64::new(entries),
             inserting: (0..threads).map(|_| AtomicU64::new(u64::MAX)).collect(),
-            history: writes.then(|| History::new(entries, pace.seed)),
+            history: written.map(|entries| History::new(entries, limit_here(), pace.seed)),
         }
     }
 
@@ -130,7 +132,7 @@ mod tests {
     #[test]
     fn an_entry_is_there_when_all_before_it_are() {
         let pace = Pace { threads: 2, warmup: 0.0, until: Until::Operations(600), rate: None, seed: 1 };
-        let shared = Shared::new(100, 2, &pace, false);
+        let shared = Shared::new(100, 2, &pace, None);
         assert_eq!(shared.there(), 100);
         assert_eq!((shared.begin_insert(0), shared.begin_insert(1)), (100, 101));
         shared.end_insert(1);

@@ -8,6 +8,7 @@
 use super::model::Model;
 use super::{Session, Skip, Step, Survey, Tables};
 use crate::Result;
+use crate::cell::Interrupt;
 use bifold::trace::Reader;
 use bifold::{mmap, pool};
 use serde::{Deserialize, Serialize};
@@ -71,24 +72,30 @@ pub struct Prepared {
 /// trace has only one and it is not called so.
 ///
 /// # Errors
-/// In words: what is wrong with the trace, or with the data; I/O errors.
-pub fn prepare(path: &Path, from: Option<(&Path, Option<&str>)>, dir: &Path) -> Result<Prepared> {
+/// In words: what is wrong with the trace, or with the data; that the user ended it; I/O errors. What was made by then
+/// stays in `dir`.
+pub fn prepare(
+    path: &Path,
+    from: Option<(&Path, Option<&str>)>,
+    dir: &Path,
+    interrupt: &Interrupt,
+) -> Result<Prepared> {
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let path = path.canonicalize().map_err(|error| named(&error))?;
-    let survey = Survey::of(&path).map_err(|error| named(&error))?;
+    let survey = Survey::of(&path, interrupt).map_err(|error| named(&error))?;
     if survey.hidden && from.is_some() {
         return Err(named(&"its keys are hidden, and those of a file are others").into());
     }
     let tables = Tables::new(survey.names.clone(), survey.renames.clone(), survey.longest)
         .map_err(|error| named(&error))?;
-    let (model, skipped) = model(&path, &survey, &tables).map_err(|error| named(&error))?;
+    let (model, skipped) = model(&path, &survey, &tables, interrupt).map_err(|error| named(&error))?;
     // Only the name is wanted: the database makes its own file.
     let made = tempfile::Builder::new().prefix("trace-").suffix(".bifold").tempfile_in(dir)?;
     let made = made.into_temp_path().to_path_buf();
     let db = mmap::Database::builder().page_size(65_536).open(&made)?;
     let (entries, bytes) = match from {
-        None => write(&db, model.initial())?,
-        Some((file, table)) => copy(&db, &tables, file, table)?,
+        None => write(&db, model.initial(), interrupt)?,
+        Some((file, table)) => copy(&db, &tables, file, table, interrupt)?,
     };
     note_survey(&db, &survey)?;
     let in_order = survey.threads.len() == 1;
@@ -123,11 +130,17 @@ pub fn prepare(path: &Path, from: Option<(&Path, Option<&str>)>, dir: &Path) -> 
 }
 
 /// Goes through all events.
-fn model(path: &Path, survey: &Survey, tables: &Tables) -> Result<(Model, BTreeMap<Skip, u64>)> {
+fn model(
+    path: &Path,
+    survey: &Survey,
+    tables: &Tables,
+    interrupt: &Interrupt,
+) -> Result<(Model, BTreeMap<Skip, u64>)> {
     let in_order = survey.threads.len() == 1;
     let mut sessions: HashMap<u32, Session<'_>> = HashMap::new();
     let (mut model, mut skipped) = (Model::default(), BTreeMap::new());
     for (event, number) in Reader::open(path)?.zip(0u64..) {
+        interrupt.check()?;
         let event = event?;
         let time = if in_order { number } else { event.micros };
         let new = || Session::new(tables, &survey.shared, survey.hidden, event.thread);
@@ -156,6 +169,7 @@ fn model(path: &Path, survey: &Survey, tables: &Tables) -> Result<(Model, BTreeM
 fn write<'k>(
     db: &mmap::Database,
     initial: impl Iterator<Item = (&'k [u8], Option<u64>)> + Clone,
+    interrupt: &Interrupt,
 ) -> Result<(u64, u64)> {
     let (known, sum) =
         initial.clone().filter_map(|(_, len)| len).fold((0u64, 0u64), |(n, sum), len| (n + 1, sum + len));
@@ -164,6 +178,7 @@ fn write<'k>(
     let txn = db.write()?;
     let mut load = txn.table(ENTRIES)?.bulk_load()?;
     for (key, len) in initial {
+        interrupt.check()?;
         let len = len.unwrap_or(typical);
         load.push(key, len.to_le_bytes())?;
         entries += 1;
@@ -175,7 +190,13 @@ fn write<'k>(
 }
 
 /// Copies keys and the lengths of values from the user's database. Returns how many, and the bytes of both.
-fn copy(db: &mmap::Database, tables: &Tables, file: &Path, table: Option<&str>) -> Result<(u64, u64)> {
+fn copy(
+    db: &mmap::Database,
+    tables: &Tables,
+    file: &Path,
+    table: Option<&str>,
+    interrupt: &Interrupt,
+) -> Result<(u64, u64)> {
     let theirs = pool::Database::builder().backend(pool::Options::new().cache_size(8 << 20)).read_only();
     let theirs = theirs.open(file)?;
     let read = theirs.read()?;
@@ -197,6 +218,7 @@ fn copy(db: &mmap::Database, tables: &Tables, file: &Path, table: Option<&str>) 
         };
         let mut cursor = table.cursor();
         while let Some((key, value)) = cursor.next()? {
+            interrupt.check()?;
             load.push(tables.key(number, key), (value.len() as u64).to_le_bytes())?;
             entries += 1;
             bytes += (key.len() + value.len()) as u64;

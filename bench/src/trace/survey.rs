@@ -5,6 +5,7 @@ use super::renames::Own;
 use super::session::Openings;
 use super::{Follower, Renamed, Renames};
 use crate::Result;
+use crate::cell::Interrupt;
 use bifold::trace::{Event, Op, Reader};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -50,13 +51,15 @@ impl Survey {
     /// Reads a trace from beginning to end.
     ///
     /// # Errors
-    /// I/O errors; what is no trace, or a damaged one; more than 1,024 threads; values that no database takes.
-    pub fn of(path: &Path) -> Result<Self> {
+    /// I/O errors; what is no trace, or a damaged one; more than 1,024 threads; values that no database takes;
+    /// that the user ended it.
+    pub fn of(path: &Path, interrupt: &Interrupt) -> Result<Self> {
         let begun = Instant::now();
         let mut reader = Reader::open(path)?;
         let mut survey = Self { hidden: reader.keys_are_hidden(), micros: (u64::MAX, 0), ..Self::default() };
         let mut met = Met::default();
         for event in &mut reader {
+            interrupt.check()?;
             survey.see(&event?, &mut met)?;
         }
         survey.renames = Renames::new(std::mem::take(&mut met.renamed));
@@ -70,7 +73,7 @@ impl Survey {
         }
         survey.nanos = begun.elapsed().as_secs_f64() * 1e9 / survey.events as f64;
         if !met.foreign.is_empty() {
-            survey.resolve(path, &met)?;
+            survey.resolve(path, &met, interrupt)?;
         }
         Ok(survey)
     }
@@ -115,9 +118,10 @@ impl Survey {
     }
 
     /// Finds the lookups of tables that other threads use.
-    fn resolve(&mut self, path: &Path, met: &Met) -> Result<()> {
+    fn resolve(&mut self, path: &Path, met: &Met, interrupt: &Interrupt) -> Result<()> {
         let mut followers: HashMap<u32, Follower<'_>> = HashMap::new();
         for event in Reader::open(path)? {
+            interrupt.check()?;
             let Event { thread, micros, op } = event?;
             let new = || Follower::new(&self.renames, thread);
             let follower = followers.entry(thread).or_insert_with(new);

@@ -1,6 +1,7 @@
 //! Tests of what is found out about a trace before it is replayed.
 
 use super::{Prepared, prepare};
+use crate::cell::Interrupt;
 use bifold::mmap::Database;
 use std::fs;
 use std::path::Path;
@@ -27,7 +28,7 @@ fn key(number: usize) -> String {
 }
 
 fn prepared(dir: &Path) -> Prepared {
-    prepare(&dir.join("trace"), None, dir).unwrap()
+    prepare(&dir.join("trace"), None, dir, &Interrupt::default()).unwrap()
 }
 
 #[test]
@@ -62,7 +63,10 @@ fn what_was_there_is_what_was_found_and_not_put() {
     assert!(notes.iter().any(|note| note.starts_with("2 of 2 commits waited")), "{notes:?}");
 
     let before = dir.path().join("before.bifold");
-    let from = prepare(&dir.path().join("trace"), Some((&before, None)), dir.path()).unwrap().recording;
+    let file = dir.path().join("trace");
+    let error = prepare(&file, None, dir.path(), &Interrupt::that_came()).unwrap_err().to_string();
+    assert!(error.ends_with("it was interrupted"), "{error}");
+    let from = prepare(&file, Some((&before, None)), dir.path(), &Interrupt::default()).unwrap().recording;
     assert_eq!((from.entries, from.entries_at_end), (50, Some(50)), "one was removed, and one put");
     assert!(from.complete && !recording.complete);
 }
@@ -88,5 +92,10 @@ fn threads_hidden_keys_and_cuts_are_known() {
     assert!(cut.cut_at.is_some() && cut.events < survey.events);
     assert!(notes.iter().any(|note| note.contains("cut within a block")), "{notes:?}");
     fs::write(&trace, &whole[..60]).unwrap();
-    assert!(prepare(&trace, None, dir.path()).unwrap_err().to_string().contains("ends within its head"));
+    assert!(
+        prepare(&trace, None, dir.path(), &Interrupt::default())
+            .unwrap_err()
+            .to_string()
+            .contains("ends within its head")
+    );
 }
