@@ -469,7 +469,7 @@ mod tests {
     #[test]
     fn what_is_due_at_a_rate_is_one_a_transaction() {
         for (name, per_txn, said) in
-            [("get-txn", &[1][..], true), ("long-reader", &[1, 100], true), ("get", &[1], false)]
+            [("get", &[1][..], true), ("long-reader", &[1, 100], true), ("get-txn", &[1], false)]
         {
             let mut workload = workload::find(name).unwrap();
             singly(&mut workload);

@@ -41,7 +41,6 @@ struct Place {
 
 /// Some neighbouring entries of one leaf, and the one among them that its position stands on, if it does.
 #[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each says one thing, and nearly all go with all")]
 pub(crate) struct LeafBatch {
     /// Rooms of `stride` bytes, a key and bytes without meaning in each: entry `n`'s is number `n % ROOMS`.
     keys: Vec<u8>,
