@@ -305,7 +305,7 @@ mod tests {
 
     /// Each fifth entry's value begins with a reference.
     fn word_of(index: usize) -> Option<Word> {
-        index.is_multiple_of(5).then(|| Word::from_bits(1 << 40 | index as u64 + 1))
+        index.is_multiple_of(5).then(|| Word::from_bits((1 << 40) | (index as u64 + 1)))
     }
 
     /// What a leaf that was just built has as an entry's value: for a reference, its number among them.
