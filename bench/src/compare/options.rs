@@ -357,16 +357,7 @@ impl Options {
             workloads.iter_mut().for_each(singly);
         }
         let sides = choose_sides(&self.sides)?;
-        let baseline = match &self.baseline {
-            Some(name) => {
-                let name = choose_sides(std::slice::from_ref(name))?.remove(0);
-                if !sides.contains(&name) {
-                    return Err(format!("the baseline {name} is none of the sides").into());
-                }
-                name
-            }
-            None => sides.first().cloned().ok_or("no sides")?,
-        };
+        let baseline = self.baseline(&sides)?;
         let data_bytes = corpus.bytes();
         let (setup, rule) =
             setup_for(data_bytes, &Memory { group: self.memory, cache: self.cache, delta: self.delta });
@@ -420,6 +411,18 @@ impl Options {
             check_nanos: drive::check_nanos(corpus, followed),
         };
         Ok(PartPlan { part, aged: self.aged, cold: self.cold, sabotage: self.sabotage.clone() })
+    }
+
+    /// The one of `sides` that ratios are to.
+    fn baseline(&self, sides: &[String]) -> Result<String> {
+        let Some(name) = &self.baseline else {
+            return Ok(sides.first().cloned().ok_or("no sides")?);
+        };
+        let name = choose_sides(std::slice::from_ref(name))?.remove(0);
+        if !sides.contains(&name) {
+            return Err(format!("the baseline {name} is none of the sides").into());
+        }
+        Ok(name)
     }
 
     fn source(
