@@ -1,3 +1,4 @@
+//! Tests of reading: every format, several tables, what is wrong and where; any bytes give entries or an error.
 use super::*;
 use crate::{dump, json, tsv};
 use proptest::collection::vec;
