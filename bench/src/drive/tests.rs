@@ -257,6 +257,22 @@ fn deletes_are_done_beside_nothing_else() {
 }
 
 #[test]
+fn what_counts_of_deletes_begins_with_one() {
+    let deletes = Role { per_txn: 50, ..Role::of(Op::Delete) };
+    // The warm-up ends after a commit that deletes, or after one that puts back.
+    for seed in 0..20 {
+        for (rate, per_txn) in [(None, 50), (Some(5000.0), 1)] {
+            let pace = Pace { rate, seed, ..pace(1.0, 0.005, Until::Operations(5)) };
+            let role = Role { per_txn, ..deletes.clone() };
+            let driven = driven(&Memory::default(), &[role], pace, |_| ()).unwrap();
+            let done = |op| driven.measured.ops.get(&op).map_or(0, |done| done.count);
+            assert!(done(Op::Delete) > 0, "seed {seed}: {} were put back", done(Op::Insert));
+            assert!(driven.open_loop.is_none_or(|kept| kept.begun >= 5), "{:?}", driven.open_loop);
+        }
+    }
+}
+
+#[test]
 fn a_held_snapshot_is_compared_at_the_end_while_nothing_counts() {
     let (store, corpus) = (Memory::default(), corpus());
     corpus.for_each(true, |key, value| store.put(Order::Sorted, std::iter::once((key, value)))).unwrap();

@@ -29,6 +29,8 @@ pub(super) struct Worker<'a, S> {
     /// When measuring began, as it was known before the operation at hand: if it was, the operation counts.
     since: Option<Instant>,
     measured: bool,
+    /// The warm-up is over for this thread.
+    counts: bool,
     /// No other thread writes.
     alone: bool,
     choice: Choice,
@@ -71,6 +73,7 @@ impl<'a, S: Store> Worker<'a, S> {
             until: pace.until,
             since: None,
             measured: share.is_some(),
+            counts: false,
             alone: pace.threads <= 1 || role.threads == Threads::One,
             choice: Choice::new(role.distribution, known, pace.seed, stream),
             known,
@@ -93,6 +96,7 @@ impl<'a, S: Store> Worker<'a, S> {
             if self.shared.stopped() {
                 break;
             }
+            self.begin_counting()?;
             let op = self.draw();
             let mut count = if self.schedule.is_some() { 1 } else { self.role.at_once(op) };
             if self.measured && self.since.is_some() {
@@ -112,6 +116,18 @@ impl<'a, S: Store> Worker<'a, S> {
         self.end_schedule();
         self.put_back()?;
         self.read_back()
+    }
+
+    /// Where what is done next is the first that counts, puts back what the warm-up deleted: otherwise a run of few
+    /// operations might do nothing but that, and none of what it is about.
+    fn begin_counting(&mut self) -> Result<()> {
+        if self.since.is_none() || std::mem::replace(&mut self.counts, true) {
+            return Ok(());
+        }
+        let (since, schedule) = (self.since.take(), self.schedule.take());
+        self.put_back()?;
+        (self.since, self.schedule) = (since, schedule);
+        Ok(())
     }
 
     fn draw(&mut self) -> Op {
