@@ -120,6 +120,9 @@ fn what_is_wrong_is_said_and_leaves_nothing() {
         (&["--entries", "1000", "--workloads", "load-sorted", "--rate", "5"], "no --rate"),
         (&["--rate", "5", "--per-txn", "100"], "cannot be used with"),
         (&["--budget", "5d"], "'d' is no unit"),
+        (&["--data", "1MiB", "--trace-speed", "2"], "--trace-speed goes with --trace"),
+        (&["--data", "1MiB", "--table", "x"], "--table goes with --from"),
+        (&["--dir", "no-directory"], "there is no such directory"),
     ] {
         let output = bench(dir.path(), &[&["compare"][..], args].concat());
         let error = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -119,8 +119,7 @@ impl Basis<'_> {
         let options = self.opening(choice);
         let _ = writeln!(
             text,
-            "  Cargo.toml   bifold = {{ version = \"{}\", default-features = false, features = [\"{cargo}\"] }}",
-            env!("CARGO_PKG_VERSION")
+            "  Cargo.toml   bifold = {{ path = \"engine\", default-features = false, features = [\"{cargo}\"] }}"
         );
         let _ = writeln!(text, "  opening      {options}\n\nWhy: {}.", self.reason(choice));
         self.write_basis(&mut text);

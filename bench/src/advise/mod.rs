@@ -62,6 +62,10 @@ impl Memory {
 /// [`Unfit`] with the file's name; a budget that is too short; if no child can be started, or neither side came to a
 /// result.
 pub fn advise(options: &Options) -> Result<bool> {
+    // clap waives this where something conflicts with --trace.
+    if options.reads_only && options.trace.is_none() {
+        return Err("--reads-only goes with --trace".into());
+    }
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", options.database.display());
     let facts = Facts::of(&options.database, options.table.as_deref()).map_err(|unfit| named(&unfit))?;
     let pattern = match &options.trace {

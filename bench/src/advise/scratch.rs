@@ -44,7 +44,6 @@ impl Scratch {
     /// If there is no room, in words; if somebody writes the database; I/O errors.
     pub(super) fn of(facts: &Facts, parent: Option<&Path>, interrupt: &Interrupt) -> Result<Option<Self>> {
         let parent = parent.map_or_else(|| PathBuf::from("."), Path::to_owned);
-        std::fs::create_dir_all(&parent)?;
         let stat = statvfs(&parent)?;
         room(facts.file_bytes, stat.f_bavail.saturating_mul(stat.f_frsize), &parent)?;
         let dir = tempfile::Builder::new().prefix("bifold-bench-").tempdir_in(&parent)?;

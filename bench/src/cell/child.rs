@@ -76,9 +76,11 @@ fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
     let cold = emptied(spec);
     phase("opening")?;
     let begun = Instant::now();
+    let readers = roles.iter().map(|role| role.threads.count(spec.pace.threads)).sum();
+    let setup = Setup { readers, ..spec.setup };
     let store = match spec.own_file() {
-        Some((file, table)) => S::open_read_only(file, table, &spec.setup)?,
-        None => S::open(&spec.dir, &spec.setup)?,
+        Some((file, table)) => S::open_read_only(file, table, &setup)?,
+        None => S::open(&spec.dir, &setup)?,
     };
     let open_seconds = begun.elapsed().as_secs_f64();
     let mut entries_before = None;
@@ -127,7 +129,9 @@ fn replayed<S: Store>(spec: &Spec, traced: &Traced, replay: &Replay) -> Result<O
     let cold = emptied(spec);
     phase("opening")?;
     let begun = Instant::now();
-    let store = S::open(&spec.dir, &Setup { transaction_bytes: recording.largest, ..spec.setup })?;
+    let setup =
+        Setup { transaction_bytes: recording.largest, readers: spec.pace.threads.max(1), ..spec.setup };
+    let store = S::open(&spec.dir, &setup)?;
     let open_seconds = begun.elapsed().as_secs_f64();
     let mut entries_before = None;
     if spec.start == Start::Warm {

@@ -110,7 +110,7 @@ pub struct Options {
     #[arg(long)]
     pub cold: bool,
     /// Where a directory for the stores is made; the current one by default
-    #[arg(long)]
+    #[arg(long, value_parser = crate::sizes::directory)]
     pub dir: Option<PathBuf>,
     /// Leave the stores there
     #[arg(long)]
@@ -263,11 +263,24 @@ impl Options {
         Outputs { json: self.json.clone(), html }
     }
 
+    /// An option that belongs to another is refused without it. clap waives that where something conflicts with the
+    /// other.
+    fn check_companions(&self) -> Result<()> {
+        if self.trace_speed.is_some() && self.trace.is_none() {
+            return Err("--trace-speed goes with --trace".into());
+        }
+        if self.table.is_some() && self.from.is_none() {
+            return Err("--table goes with --from".into());
+        }
+        Ok(())
+    }
+
     /// What is to be run. Data that have to be brought into another form go to `dir`, unless the user ends it.
     ///
     /// # Errors
     /// What is wrong; that it was interrupted.
     pub fn parts(&self, dir: &Path, interrupt: &Interrupt) -> Result<Vec<PartPlan>> {
+        self.check_companions()?;
         match self.preset {
             Some(Preset::Article) => return super::article::parts(self),
             _ if self.is_tour() => return super::quick::parts(self, dir, interrupt),

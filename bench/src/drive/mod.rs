@@ -30,7 +30,7 @@ pub use replay::{Replayed, replay};
 pub use tally::{Latencies, OpTally, Tally};
 
 use crate::corpus::Corpus;
-use crate::workload::{Op, Role, Threads};
+use crate::workload::{Op, Role};
 use crate::{Result, Store};
 use held::read_held;
 use history::History;
@@ -149,7 +149,7 @@ pub type Tell<'a> = &'a mut (dyn FnMut(Moment) + Send);
 pub fn run<S: Store>(job: &Job<'_, S>, tell: Tell<'_>) -> Result<Driven> {
     let &Job { store, pace, entries, .. } = job;
     check(job.roles)?;
-    let of = |role: &Role| if role.threads == Threads::All { pace.threads.max(1) } else { 1 };
+    let of = |role: &Role| role.threads.count(pace.threads);
     let paced = |role: &Role| role.measured && !role.in_snapshot;
     let threads: u64 = job.roles.iter().map(of).sum();
     let measured: u64 = job.roles.iter().filter(|role| paced(role)).map(of).sum();
