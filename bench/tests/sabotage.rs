@@ -8,16 +8,16 @@ use bifold_bench::report::Report;
 use std::process::Command;
 
 /// What is said of `bifold-pool`, broken like that; the other side must be none the worse.
-fn broken(how: &str, workload: &str, threads: &str, operations: &str) -> String {
-    let said = run(how, workload, threads, operations);
+fn broken(how: &str, workload: &str, threads: &str, (entries, operations): (&str, &str)) -> String {
+    let said = run(how, workload, threads, (entries, operations));
     said.unwrap_or_else(|| panic!("{how}, {workload}, {threads} threads: nothing was noticed"))
 }
 
 /// The same; nothing, if nothing was noticed.
-fn run(how: &str, workload: &str, threads: &str, operations: &str) -> Option<String> {
+fn run(how: &str, workload: &str, threads: &str, (entries, operations): (&str, &str)) -> Option<String> {
     let dir = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_bifold-bench"))
-        .args(["compare", "--json", "report.json", "--rounds", "1", "--warmup", "0", "--entries", "1500"])
+        .args(["compare", "--json", "report.json", "--rounds", "1", "--warmup", "0", "--entries", entries])
         .args(["--sides", "mmap,pool", "--sabotage", &format!("bifold-pool={how}")])
         .args(["--workloads", workload, "--threads", threads, "--operations", operations])
         .current_dir(dir.path())
@@ -55,11 +55,19 @@ const LOST: [&str; 3] = ["is lost", EARLIER, "the last value written to key"];
 
 #[test]
 fn lost_updates_are_noticed() {
-    let unsynced = ["ycsb-a", "ycsb-f", "overwrite", "delete"].map(|workload| (workload, "5000"));
-    // Commits of one wait for the disk.
-    for (workload, operations) in unsynced.into_iter().chain([("commit-1", "300"), ("commit-100", "3000")]) {
+    for (workload, how_much) in [
+        ("ycsb-a", ("1500", "5000")),
+        ("ycsb-f", ("1500", "5000")),
+        // Commits of a thousand. Of those made side by side no one can tell which came last: most entries are to be in no
+        // two of them.
+        ("overwrite", ("20000", "20000")),
+        ("delete", ("20000", "20000")),
+        // Commits of one wait for the disk.
+        ("commit-1", ("1500", "300")),
+        ("commit-100", ("1500", "3000")),
+    ] {
         for threads in ["1", "4"] {
-            names_a_key(&broken("lost-updates", workload, threads, operations), &LOST);
+            names_a_key(&broken("lost-updates", workload, threads, how_much), &LOST);
         }
     }
 }
@@ -68,7 +76,7 @@ fn lost_updates_are_noticed() {
 fn reads_of_earlier_states_are_noticed() {
     for workload in ["ycsb-a", "ycsb-f"] {
         for threads in ["1", "4"] {
-            names_a_key(&broken("stale-reads", workload, threads, "5000"), &STALE);
+            names_a_key(&broken("stale-reads", workload, threads, ("1500", "5000")), &STALE);
         }
     }
 }
@@ -77,7 +85,8 @@ fn reads_of_earlier_states_are_noticed() {
 fn both_are_noticed_by_readers_beside_a_writer() {
     // How much is written until the readers are done is up to the scheduler: in a long run it is enough.
     let noticed = |how, threads| {
-        run(how, "mixed", threads, "100000").unwrap_or_else(|| broken(how, "mixed", threads, "3000000"))
+        let soon = run(how, "mixed", threads, ("1500", "100000"));
+        soon.unwrap_or_else(|| broken(how, "mixed", threads, ("1500", "3000000")))
     };
     for threads in ["1", "4"] {
         names_a_key(&noticed("lost-updates", threads), &LOST);
