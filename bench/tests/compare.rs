@@ -87,8 +87,7 @@ fn a_wrong_byte_is_noticed() {
     }
 }
 
-/// A side whose every read takes 50 ms longer. That the other is faster is all that is asked of it: how much is up to the
-/// disk.
+/// The one timed test: a side whose every read takes 50 ms longer.
 #[test]
 fn a_slow_side_is_slow_in_the_report() {
     let dir = tempfile::tempdir().unwrap();
@@ -97,8 +96,7 @@ fn a_slow_side_is_slow_in_the_report() {
     let (_, report) = compare(dir.path(), &[&args[..], &cold].concat());
     let summary = Summary::of(&report, 0, 0).unwrap();
     let rate = |side: &str| summary.row(side).unwrap().rate.unwrap().median;
-    // Half of its gets took 50 ms, as the next lines assert.
-    assert!(rate("bifold-pool") < 40.0 && rate("bifold-mmap") > rate("bifold-pool"), "{summary:?}");
+    assert!(rate("bifold-mmap") > 10.0 * rate("bifold-pool"), "{summary:?}");
     assert!(
         summary.row("bifold-pool").unwrap().value(|o| o.main().unwrap().latency.p50 as f64).unwrap().median
             > 50e6
