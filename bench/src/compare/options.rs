@@ -388,8 +388,8 @@ impl Options {
                 "open loop: {rate} operations a second are due, each a transaction of its own; latencies count from when"
             ));
         }
-        // Neither loads nor replays follow what they write.
-        let followed = workloads.iter().any(|w| matches!(w.work, Work::Run(_)) && w.writes());
+        // Loads do not follow what they write.
+        let followed = workloads.iter().any(|w| !matches!(w.work, Work::Load { .. }) && w.writes());
         let title = match self.memory {
             Some(memory) => format!("{} of data, {} MiB of memory", size(data_bytes), memory >> 20),
             None => format!("{} of data", size(data_bytes)),

@@ -15,6 +15,7 @@
 //! the process may have.
 #![forbid(unsafe_code)]
 
+use crate::corpus::VERSIONED;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -42,6 +43,15 @@ pub(super) enum Content {
     Nothing,
     /// The value of this version.
     Version(u32),
+    /// A value of so many bytes, too few to say a version.
+    Short(usize),
+}
+
+impl Content {
+    /// What a value of `len` bytes is that says this version, or says none.
+    pub(super) fn of(version: u32, len: usize) -> Self {
+        if len < VERSIONED { Self::Short(len) } else { Self::Version(version) }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -159,13 +169,23 @@ impl History {
         puts: bool,
         batch: &mut Batch,
     ) -> Option<u32> {
+        let content = (!puts).then_some(Content::Nothing);
+        self.begin_each(keys.map(|(tag, key)| (tag, key, content)), batch)
+    }
+
+    /// The same of keys with each what it will have, if that is not a value of the version returned.
+    pub(super) fn begin_each<'k>(
+        &self,
+        keys: impl Iterator<Item = (u64, &'k [u8], Option<Content>)>,
+        batch: &mut Batch,
+    ) -> Option<u32> {
         batch.tags.clear();
-        for (tag, key) in keys.filter(|(tag, _)| self.follows(*tag)) {
+        for (tag, key, content) in keys.filter(|(tag, ..)| self.follows(*tag)) {
             if batch.tags.is_empty() {
                 batch.begun = self.tick();
             }
             batch.tags.push(tag);
-            let content = if puts { Content::Version(self.version(batch.begun)) } else { Content::Nothing };
+            let content = content.unwrap_or(Content::Version(self.version(batch.begun)));
             self.note(tag, key, Written { begun: batch.begun, acknowledged: UNDER_WAY, content });
         }
         (!batch.tags.is_empty()).then(|| self.version(batch.begun))
