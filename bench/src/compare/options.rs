@@ -301,7 +301,7 @@ impl Options {
         }
         let values = self.values.unwrap_or(Sizes::Fixed(value_len.unwrap_or(VALUE)));
         let source = self.source(entries, values, dir, interrupt)?;
-        let corpus = source.open()?;
+        let corpus = source.open_shown(interrupt)?;
         if matches!(source, Source::File { .. })
             && let Some(workload) = workloads.iter().find(|workload| workload.inserts())
         {

@@ -120,15 +120,26 @@ pub(super) struct History {
     stripes: Vec<Mutex<HashMap<u64, Entry>>>,
 }
 
+/// Of so many entries that may be written one in how many is followed, and how many are at the most.
+fn sampled(entries: u64, memory: Option<u64>) -> (u64, u64) {
+    let most = memory.map_or(MOST, |memory| (memory / PART / ENTRY).clamp(1, MOST));
+    // Rounded so that there are enough of them, but never too many.
+    let enough = 1 << (entries / LEAST).clamp(1, EVERY).ilog2();
+    ((entries / most).next_power_of_two().max(enough), most)
+}
+
+/// How many of `entries` are followed, about, in a process that has so many bytes of `memory`, if it is bounded.
+pub(crate) fn followed(entries: u64, memory: Option<u64>) -> u64 {
+    let (every, most) = sampled(entries, memory);
+    entries.div_ceil(every).min(most)
+}
+
 impl History {
     /// Of a run that may write about `entries` entries, in a process with so many bytes of `memory`, if it is bounded.
     pub(super) fn new(entries: u64, memory: Option<u64>, seed: u64) -> Self {
         static RUNS: AtomicU64 = AtomicU64::new(0);
         let run = u64::from(std::process::id()) << 16 | RUNS.fetch_add(1, Ordering::Relaxed);
-        let most = memory.map_or(MOST, |memory| (memory / PART / ENTRY).clamp(1, MOST));
-        // Rounded so that there are enough of them, but never too many.
-        let enough = 1 << (entries / LEAST).clamp(1, EVERY).ilog2();
-        let every = (entries / most).next_power_of_two().max(enough);
+        let (every, most) = sampled(entries, memory);
         Self {
             clock: Clock(AtomicU64::new(1)),
             mask: every - 1,

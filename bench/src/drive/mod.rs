@@ -24,6 +24,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use history::followed;
 pub use load::{load, read_all};
 pub use reading::{Checked, check_nanos};
 pub use replay::{Replayed, replay};
