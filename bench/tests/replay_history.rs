@@ -124,3 +124,41 @@ fn no_side_is_accused_that_shows_what_was_written() {
         assert!(cells.iter().all(|(_, error)| error.is_none()), "{threads} threads: {cells:?}");
     }
 }
+
+/// So many gets take longer than the ten milliseconds that a replay of no time at all is allowed.
+#[test]
+fn what_part_of_the_pace_was_kept_is_told() {
+    const GETS: usize = 50_000;
+    let dir = tempfile::tempdir().unwrap();
+    record(dir.path(), 1);
+    let (own, trace) = (dir.path().join("own.bifold"), dir.path().join("calls.trace"));
+    fs::remove_file(&trace).unwrap();
+    let db = Database::builder().record_trace(&trace).open(&own).unwrap();
+    let txn = db.read().unwrap();
+    let table = txn.table("t").unwrap();
+    (0..GETS).for_each(|n| drop(table.get(key(n)).unwrap()));
+    drop(txn);
+    db.close().unwrap();
+    for (speed, kept) in [("1000000", Some(false)), ("0.5", None)] {
+        let output = Command::new(env!("CARGO_BIN_EXE_bifold-bench"))
+            .args(["compare", "--trace", "calls.trace", "--json", "report.json", "--trace-speed", speed])
+            .args(["--sides", "mmap", "--rounds", "1"])
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            text.contains("of the calls that were due, begun in the recorded time: bifold-mmap"),
+            "{text}"
+        );
+        let report = Report::read(&dir.path().join("report.json")).unwrap();
+        let open_loop = report.cells[0].result.as_ref().unwrap().open_loop.unwrap();
+        assert_eq!(open_loop.due, GETS as u64);
+        // Whether a machine keeps half of the pace is not known here.
+        if kept == Some(false) {
+            assert!(open_loop.begun < open_loop.due, "{open_loop:?}");
+        }
+        assert_eq!(text.contains("NOT KEPT UP"), open_loop.kept() < 0.99, "{text}");
+    }
+}
