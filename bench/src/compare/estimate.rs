@@ -255,7 +255,7 @@ mod tests {
         near(again(&large.part, &large.part.workloads[0]), 0.0);
         // The time that runs were given is most of it.
         let tour = seconds(&["bifold-mmap", "bifold-pool", "bifold-pread"], &["get-txn", "ycsb-b"]);
-        assert!((20.0..30.0).contains(&tour), "19.8 s of runs: {tour}");
+        assert!((20.0..35.0).contains(&tour), "19.8 s of runs: {tour}");
     }
 
     #[test]
