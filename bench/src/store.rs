@@ -22,8 +22,8 @@ pub struct Setup {
     pub file_bytes_max: u64,
     /// Whether the data fit in memory and are to be brought there at opening, where the store can.
     pub populate: bool,
-    /// Whether the kernel may read ahead in a mapped file, for stores that let it by default: of use to scans, and to data
-    /// that fit in memory, and ruin to random reads of others.
+    /// Whether the kernel may read ahead in a mapped file, for stores that let it by default: of use to long scans, and to
+    /// data that fit in memory, and ruin to random reads and short scans of others.
     pub read_ahead: bool,
     /// How it is broken on purpose, with the feature `testing`.
     pub sabotage: Option<Sabotage>,

@@ -27,7 +27,7 @@ pub(super) fn parts(options: &Options, dir: &Path, interrupt: &Interrupt) -> Res
             Durability::Unsynced
         },
         commits,
-        scans: survey.scans,
+        scanned: survey.scanned.0 / survey.scanned.1.max(1),
     };
     let pace = Pace {
         threads: survey.threads.len() as u64,

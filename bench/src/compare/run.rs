@@ -319,7 +319,7 @@ impl Runner {
             pace: crate::drive::Pace { seed: part.pace.seed.wrapping_add(round), ..part.pace },
             setup: Setup {
                 durability: durability(&workload.work),
-                read_ahead: part.fits || loads || workload.scans(),
+                read_ahead: part.fits || workload.reads_far(part.data_bytes / part.entries.max(1)),
                 sabotage,
                 ..part.setup
             },

@@ -227,13 +227,13 @@ impl Sweeper {
     fn spec(&self, place: Place, side: usize, workload: Workload, entries: u64, nth: u64) -> Spec {
         let settings = &self.sweep.settings;
         let (setup, _) = settings.setup(place.size);
-        let loads = matches!(workload.work, Work::Load { .. });
         let fits = settings.grid.sizes[place.size] <= FITS;
-        let read_ahead = fits || loads || workload.scans();
+        let data = settings.data(place.size);
+        let read_ahead = fits || workload.reads_far(data.bytes() / data.entries.max(1));
         Spec {
             side: settings.sides[side].clone(),
             dir: self.store(place, side),
-            source: Source::Made(settings.data(place.size)),
+            source: Source::Made(data),
             entries,
             aged: 0.0,
             pace: Pace {

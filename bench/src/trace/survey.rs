@@ -39,8 +39,8 @@ pub struct Survey {
     pub cut_at: Option<u64>,
     /// Commits, and how many of them waited until they outlasted a power failure.
     pub commits: (u64, u64),
-    /// Whether entries are read one after the other.
-    pub scans: bool,
+    /// Entries that scans and cursors showed, and how many of these there were.
+    pub scanned: (u64, u64),
     /// When the first event was, and the last, in microseconds since the recording began.
     pub micros: (u64, u64),
     /// Nanoseconds to read an event.
@@ -100,7 +100,10 @@ impl Survey {
                 self.commits.0 += u64::from(number.is_some());
                 self.commits.1 += u64::from(number.is_some() && synced);
             }
-            Op::First { .. } | Op::Last { .. } | Op::Scan { .. } | Op::Cursor { .. } => self.scans = true,
+            Op::Scan { forward, backward, .. } | Op::Cursor { forward, backward, .. } => {
+                self.scanned.0 = self.scanned.0.saturating_add(forward.saturating_add(*backward));
+                self.scanned.1 += 1;
+            }
             _ => {}
         }
         if let Some(table) = table_of(&event.op).filter(|table| !open.has(*table)) {

@@ -164,8 +164,9 @@ pub struct Replay {
     pub durability: Durability,
     /// Commits; 0 if it changes nothing.
     pub commits: u64,
-    /// Whether it reads entries one after the other.
-    pub scans: bool,
+    /// Entries that a scan shows, on average; 0 if there are no scans.
+    #[serde(default)]
+    pub scanned: u64,
 }
 
 /// A workload.
@@ -189,13 +190,22 @@ impl Workload {
         }
     }
 
-    /// Whether it reads entries one after the other.
-    pub fn scans(&self) -> bool {
-        let scans = |op: &Op| matches!(op, Op::Scan | Op::ScanBack | Op::FullScan);
+    /// Whether it reads so much in one go, of entries of so many bytes, that the kernel's read-ahead is of use to it
+    /// where data do not fit in memory: at least a megabyte. To shorter scans it is ruin, as to random reads: each may
+    /// begin with up to as much as the disk's read-ahead (8 MiB on some), most of it for nothing.
+    pub fn reads_far(&self, entry_bytes: u64) -> bool {
+        const FAR: u64 = 1 << 20;
+        let far = |entries: u64| entries.saturating_mul(entry_bytes) >= FAR;
         match &self.work {
-            Work::Load { .. } => false,
-            Work::Run(roles) => roles.iter().flat_map(|role| &role.mix).any(|(op, _)| scans(op)),
-            Work::Replay(replay) => replay.scans,
+            Work::Load { .. } => true,
+            Work::Run(roles) => roles.iter().any(|role| {
+                role.mix.iter().any(|(op, _)| match op {
+                    Op::FullScan => true,
+                    Op::Scan | Op::ScanBack => far(role.scan.0.midpoint(role.scan.1)),
+                    _ => false,
+                })
+            }),
+            Work::Replay(replay) => far(replay.scanned),
         }
     }
 

@@ -134,6 +134,7 @@ fn mixed() -> Vec<Workload> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::Replay;
     use std::collections::HashSet;
 
     #[test]
@@ -152,5 +153,25 @@ mod tests {
             }
         }
         assert!(find("ycsb-z").unwrap_err().contains("ycsb-a, ycsb-b"));
+    }
+
+    #[test]
+    fn only_what_reads_far_is_read_ahead_for() {
+        let far = |entry_bytes| -> Vec<String> {
+            let all = presets().into_iter().filter(|workload| workload.reads_far(entry_bytes));
+            all.map(|workload| workload.name).collect()
+        };
+        assert_eq!(far(116), ["full-scan", "load-sorted", "load-random"]);
+        let large = far(20 << 10);
+        assert!(
+            large.iter().any(|name| name == "scan") && !large.iter().any(|name| name == "get"),
+            "{large:?}"
+        );
+        let replay = |scanned| Workload {
+            name: "replay".into(),
+            about: String::new(),
+            work: Work::Replay(Replay { speed: None, durability: Durability::Synced, commits: 0, scanned }),
+        };
+        assert_eq!([0, 100, 100_000].map(|scanned| replay(scanned).reads_far(116)), [false, false, true]);
     }
 }

@@ -412,12 +412,31 @@ fn neighbour<'t, S: PageSource>(
         let near = if forward { Gap::Start } else { Gap::End };
         let (leaf, _) = descend(walk, path, child, level - 1, near)?;
         let mut coming = Vec::new();
-        if ahead.crossed(forward, level == 1)
-            && let Some(parent) = path.last()
-        {
-            coming = ahead.ask(&walk.node(parent.word)?, parent.index);
+        if ahead.crossed(forward, level == 1) {
+            ask_ahead(walk, path, ahead, &mut coming)?;
         }
         return Ok(Some((leaf, coming)));
     }
     Ok(None)
+}
+
+/// Adds the leaves to come: those that the branch above names, and where they are too few, those of the branch beside
+/// it. Whatever is wrong with that one is said when the position comes to it.
+fn ask_ahead<'t, S: PageSource>(
+    walk: &mut Walk<'_, 't, S>,
+    path: &[Step],
+    ahead: &mut ReadAhead,
+    pages: &mut Vec<PageRef>,
+) -> Result<()> {
+    let Some((parent, above)) = path.split_last() else { return Ok(()) };
+    let goes_on = ahead.ask(&walk.node(parent.word)?, parent.index, pages);
+    let Some(grandparent) = above.last().filter(|_| goes_on) else { return Ok(()) };
+    let beside = ahead.beside(&walk.node(grandparent.word)?, grandparent.index);
+    if let Some(branch) = beside.filter(|branch| ahead.is_due(*branch, pages))
+        && let Ok(node) = walk.node(branch)
+        && check_branch(&node, branch, 1).is_ok()
+    {
+        ahead.ask_beside(&node, pages);
+    }
+    Ok(())
 }
