@@ -41,15 +41,15 @@ pub struct Replayed {
     pub notes: Vec<String>,
 }
 
-/// The threads of a trace, each with its events, and when its first one was recorded.
-fn threads(traced: &Traced) -> Result<(Vec<(u32, Events)>, Vec<u64>)> {
-    let (mut readers, mut firsts) = (Vec::new(), Vec::new());
+/// The threads of a trace, each with when its first event was recorded, and its events.
+fn threads(traced: &Traced) -> Result<Vec<(u32, u64, Events)>> {
+    let mut readers = Vec::new();
     for thread in traced.threads() {
         let mut events = Reader::open(&traced.recording().trace)?.only(*thread).peekable();
-        firsts.push(events.peek().and_then(|event| event.as_ref().ok()).map_or(u64::MAX, |e| e.micros));
-        readers.push((*thread, events));
+        let first = events.peek().and_then(|event| event.as_ref().ok()).map_or(u64::MAX, |e| e.micros);
+        readers.push((*thread, first, events));
     }
-    Ok((readers, firsts))
+    Ok(readers)
 }
 
 /// Replays a trace, which `corpus` is, as `how` says on a store that holds what was there when its recording began.
@@ -61,7 +61,8 @@ pub fn replay<S: Store>(store: &S, corpus: &Corpus, how: &Replay, begin: Begin<'
     const LOOK: Duration = Duration::from_millis(10);
     let Corpus::Traced(traced) = corpus else { return Err("no trace is to be replayed".into()) };
     let recording = traced.recording();
-    let (readers, firsts) = threads(traced)?;
+    let readers = threads(traced)?;
+    let firsts: Vec<u64> = readers.iter().map(|(_, first, _)| *first).collect();
     let history = (how.commits > 0).then(|| History::new(recording.changed, limit_here(), recording.events));
     let count = || store.counters().map_or(0, |counters| counters.checkpoints);
     let (mut done, mut differing) = (Tally::default(), Differing::default());
@@ -70,7 +71,7 @@ pub fn replay<S: Store>(store: &S, corpus: &Corpus, how: &Replay, begin: Begin<'
     let turns = Turns::begin(&firsts, recording.first_micros.saturating_add(recording.micros), how.speed);
     thread::scope(|scope| -> Result<()> {
         let mut threads = Vec::new();
-        for (me, (thread, events)) in readers.into_iter().enumerate() {
+        for (me, (thread, _, events)) in readers.into_iter().enumerate() {
             let (turns, data) = (&turns, Data { corpus, traced, history: history.as_ref() });
             threads.push(scope.spawn(move || {
                 let mut thread = Thread::new(store, data, Turn::new(turns, me), turns, thread);
