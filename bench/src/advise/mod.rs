@@ -24,7 +24,7 @@ use crate::memory::available_memory;
 use crate::memory::{Group, remove_leftovers};
 use advice::Basis;
 use measure::Bench;
-use scratch::Scratch;
+use scratch::{Scratch, copy_seconds};
 
 /// The memory that is asked about.
 struct Memory {
@@ -80,7 +80,13 @@ pub fn advise(options: &Options) -> Result<bool> {
         ),
     };
     let memory = Memory::of(options, &facts).map_err(|why| named(&why))?;
-    let plan = measure::plan(&facts, &pattern, memory.bytes, memory.unbounded.is_none(), options.budget);
+    let copy = if pattern.workload.writes() {
+        copy_seconds(&facts, options.dir.as_deref()).map_err(|why| named(&why))?
+    } else {
+        0.0
+    };
+    let time = (options.budget, copy);
+    let plan = measure::plan(&facts, &pattern, memory.bytes, memory.unbounded.is_none(), time);
     let plan = plan.map_err(|why| named(&why))?;
     let interrupt = Interrupt::on_ctrl_c()?;
     let scratch = if pattern.workload.writes() {

@@ -314,7 +314,7 @@ impl Options {
         }
         let values = self.values.unwrap_or(Sizes::Fixed(value_len.unwrap_or(VALUE)));
         let source = self.source(entries, values, dir, interrupt)?;
-        let corpus = source.open()?;
+        let corpus = source.open_shown(interrupt)?;
         if matches!(source, Source::File { .. })
             && let Some(workload) = workloads.iter().find(|workload| workload.inserts())
         {
@@ -401,8 +401,8 @@ impl Options {
                 "open loop: {rate} operations a second are due, each a transaction of its own; latencies count from when"
             ));
         }
-        // Neither loads nor replays follow what they write.
-        let followed = workloads.iter().any(|w| matches!(w.work, Work::Run(_)) && w.writes());
+        // Loads do not follow what they write.
+        let followed = workloads.iter().any(|w| !matches!(w.work, Work::Load { .. }) && w.writes());
         let title = match self.memory {
             Some(memory) => format!("{} of data, {} MiB of memory", size(data_bytes), memory >> 20),
             None => format!("{} of data", size(data_bytes)),

@@ -24,6 +24,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use history::followed;
 pub use load::{load, read_all};
 pub use reading::{Checked, check_nanos};
 pub use replay::{Replayed, replay};
@@ -85,13 +86,13 @@ pub struct Job<'a, S> {
     pub pace: &'a Pace,
 }
 
-/// How a rate was kept.
+/// How a rate was kept, or the pace of a recording.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct OpenLoop {
     /// Operations that were due before the run ended. Of a run of so many operations, those that would have been if
-    /// more had been asked for.
+    /// more had been asked for; of a replay, all its calls.
     pub due: u64,
-    /// Of these, those that were begun.
+    /// Of these, those that were begun; of a replay those begun before the recorded time was over.
     pub begun: u64,
 }
 

@@ -72,16 +72,16 @@ fn keeps(row: &Row<'_>) -> bool {
 fn not_kept(text: &mut String, summary: &Summary<'_>) {
     for row in &summary.rows {
         if let Some(kept) = row.kept().filter(|_| !keeps(row)) {
-            let rate = summary.part.pace.rate.unwrap_or(f64::NAN);
-            let _ = writeln!(
-                text,
-                "- NOT KEPT UP: {}, {}: {} kept {} of the rate of {rate} a second; what was due and never begun has no \
-                 latency.",
-                summary.part.title,
-                summary.workload,
-                row.side,
-                percent(kept.median)
-            );
+            let kept = percent(kept.median);
+            let what = match summary.part.pace.rate {
+                Some(rate) => format!(
+                    "kept {kept} of the rate of {rate} a second; what was due and never begun has no latency"
+                ),
+                // A replay.
+                None => format!("began {kept} of the calls in the recorded time, and the others after it"),
+            };
+            let (title, workload, side) = (&summary.part.title, &summary.workload, &row.side);
+            let _ = writeln!(text, "- NOT KEPT UP: {title}, {workload}: {side} {what}.");
         }
     }
 }
