@@ -223,12 +223,13 @@ impl Basis<'_> {
         let repeats = self.measured.iter().map(Vec::len).max().unwrap_or(0);
         let _ = writeln!(
             text,
-            "{}, every value checked; medians of {repeats} runs of {:.1} s:",
+            "{}, every value checked; {} of {:.1} s:",
             if self.pattern.workload.writes() {
                 "Measured on a copy, which one run after the other changed, of either side; your file was only read"
             } else {
                 "Measured on the file itself, which was only read"
             },
+            if repeats == 1 { "one run each".to_owned() } else { format!("medians of {repeats} runs") },
             self.plan.seconds
         );
         self.write_table(text);
