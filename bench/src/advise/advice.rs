@@ -83,6 +83,11 @@ impl Basis<'_> {
         (!pairs.is_empty()).then(|| Standing::of(&pairs, measure))
     }
 
+    /// Whether more runs as these would hardly change how the sides stand.
+    fn is_sure(&self, measure: Measure) -> bool {
+        self.standing(Bound::Asked, false, measure).is_some_and(|standing| standing.sure())
+    }
+
     /// The smallest cache that is nearly as fast as the largest.
     fn cache(&self) -> u64 {
         let pools = self.configs(1, Bound::Asked, false);
@@ -163,11 +168,18 @@ impl Basis<'_> {
         let (name, other) = (spoken(choice.side), spoken(1 - choice.side));
         let mut why = match choice.by {
             Some((measure, factor)) => {
-                let even = if measure == Measure::Rate { "" } else { "both are as fast, and " };
+                let even = match measure {
+                    Measure::Rate => "",
+                    _ if self.is_sure(Measure::Rate) => "both are as fast, and ",
+                    _ => "the runs do not decide which is faster, but ",
+                };
                 format!("{even}{name} is {factor:.2} {} as {other} is here", better(measure))
             }
             None if choice.alone => format!("{other} came to no result"),
-            None => format!("the runs bear out no difference, and {name} has nothing to be set"),
+            None if self.is_sure(Measure::Rate) => {
+                format!("the runs bear out no difference, and {name} has nothing to be set")
+            }
+            None => format!("the runs do not decide which is faster, and {name} has nothing to be set"),
         };
         if let Some(Standing::Wins { side, factor, .. }) = self.standing(Bound::Asked, false, Measure::P99)
             && side != choice.side
@@ -222,12 +234,13 @@ impl Basis<'_> {
         let repeats = self.measured.iter().map(Vec::len).max().unwrap_or(0);
         let _ = writeln!(
             text,
-            "{}, every value checked; medians of {repeats} runs of {:.1} s:",
+            "{}, every value checked; {} of {:.1} s:",
             if self.pattern.workload.writes() {
                 "Measured on a copy, which one run after the other changed, of either side; your file was only read"
             } else {
                 "Measured on the file itself, which was only read"
             },
+            if repeats == 1 { "one run each".to_owned() } else { format!("medians of {repeats} runs") },
             self.plan.seconds
         );
         self.write_table(text);

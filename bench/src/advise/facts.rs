@@ -146,7 +146,8 @@ impl Facts {
         }
         drop(db);
         let begun = Instant::now();
-        let source = Source::File { path: path.clone(), table: Some(chosen.name.clone()), seed: 0 };
+        let source =
+            Source::File { path: path.clone(), table: Some(chosen.name.clone()), seed: 0, made_of: None };
         let corpus = source.open().map_err(|error| Unfit::Other(error.to_string()))?;
         let read_seconds = begun.elapsed().as_secs_f64();
         let (known, mut key, mut key_bytes) = (corpus.known().max(1), Vec::new(), 0);

@@ -217,6 +217,7 @@ impl Bench<'_> {
                 path: facts.path.clone(),
                 table: Some(facts.table.clone()),
                 seed: options.seed,
+                made_of: None,
             },
             entries: facts.entries,
             workload: workload.clone(),

@@ -38,12 +38,26 @@ pub enum Source {
         table: Option<String>,
         /// For random orders.
         seed: u64,
+        /// Of what it was made for the while of a comparison, as the user named that; nothing if the database is the
+        /// user's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        made_of: Option<String>,
     },
     /// Those that were there when a trace was recorded.
     Trace(Recording),
 }
 
 impl Source {
+    /// The file that the user knows it by: empty for made data.
+    pub fn named(&self) -> String {
+        match self {
+            Self::Made(_) => String::new(),
+            Self::File { made_of: Some(name), .. } => name.clone(),
+            Self::File { path, .. } => path.display().to_string(),
+            Self::Trace(recording) => recording.trace.display().to_string(),
+        }
+    }
+
     /// Makes ready what can be asked for.
     ///
     /// # Errors
@@ -70,8 +84,9 @@ impl Source {
     fn open_seen(&self, interrupt: &Interrupt, seen: impl FnMut(u64, u64)) -> Result<Corpus> {
         Ok(match self {
             Self::Made(made) => Corpus::Made(*made),
-            Self::File { path, table, seed } => {
-                Corpus::Sample(Sample::read(path, table.as_deref(), *seed, interrupt, seen)?)
+            Self::File { path, table, seed, .. } => {
+                let sample = Sample::read(path, table.as_deref(), *seed, interrupt, seen);
+                Corpus::Sample(sample.map_err(|error| format!("{}: {error}", self.named()))?)
             }
             Self::Trace(recording) => Corpus::Traced(Box::new(Traced::open(recording)?)),
         })

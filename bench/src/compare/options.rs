@@ -208,6 +208,23 @@ fn singly(workload: &mut Workload) {
     }
 }
 
+/// The entries of a file that is known by a name, of a table or the largest: a database made of it in `dir`, if it is
+/// none itself.
+///
+/// # Errors
+/// Those of [`database_of`].
+pub(super) fn source_of(
+    (file, name): (&Path, String),
+    table: Option<String>,
+    seed: u64,
+    dir: &Path,
+    interrupt: &Interrupt,
+) -> Result<Source> {
+    let path = database_of(file, dir, interrupt)?;
+    let own = file.canonicalize().is_ok_and(|file| file == path);
+    Ok(Source::File { path, table, seed, made_of: (!own).then_some(name) })
+}
+
 impl Options {
     /// Whether no work and no data are asked for but what comes without any option.
     fn is_tour(&self) -> bool {
@@ -446,11 +463,8 @@ impl Options {
         interrupt: &Interrupt,
     ) -> Result<Source> {
         if let Some(path) = &self.from {
-            return Ok(Source::File {
-                path: database_of(path, dir, interrupt)?,
-                table: self.table.clone(),
-                seed: self.seed,
-            });
+            let name = path.display().to_string();
+            return source_of((path, name), self.table.clone(), self.seed, dir, interrupt);
         }
         let keys = self.keys.unwrap_or(Sizes::Fixed(KEY));
         for (what, sizes, least) in [("--keys", keys, KEY_LEAST), ("--values", values, VALUE_LEAST)] {

@@ -4,17 +4,19 @@
 //! times a memory limit show them beyond it, where the system permits such a limit.
 #![forbid(unsafe_code)]
 
-use super::options::Options;
+use super::options::{Options, source_of};
 use super::run::PartPlan;
 use crate::Result;
 use crate::cell::{Interrupt, Source};
-use crate::corpus::{Corpus, Made, Sizes, database_of};
+use crate::corpus::{Corpus, Made, Sizes};
 use crate::memory::Group;
 use crate::workload::find;
 use std::path::Path;
 
 /// The data set that comes with Bifold.
 const CITIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/cities.tsv");
+/// What a reader knows it by.
+const SHIPPED: &str = "data/cities.tsv, which comes with Bifold";
 /// The limit of memory.
 const MEMORY: u64 = 64 << 20;
 /// How many times that the made data are.
@@ -31,8 +33,7 @@ pub(super) fn parts(options: &Options, dir: &Path, interrupt: &Interrupt) -> Res
     let mut parts = Vec::new();
     let cities = Path::new(CITIES);
     if cities.exists() {
-        let source =
-            Source::File { path: database_of(cities, dir, interrupt)?, table: None, seed: options.seed };
+        let source = source_of((cities, SHIPPED.into()), None, options.seed, dir, interrupt)?;
         let small = Options { memory: None, ..options.clone() };
         let workloads = vec![find("get-txn")?, find("scan")?];
         let mut plan = small.part(&source.open_shown(interrupt)?, source, workloads, pace)?;

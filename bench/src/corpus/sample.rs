@@ -54,11 +54,11 @@ impl Sample {
         let txn = db.read()?;
         let table = match table {
             Some(table) => table.to_owned(),
-            None => largest(&txn)?.ok_or_else(|| format!("{} has no tables", file.display()))?,
+            None => largest(&txn)?.ok_or("it has no tables")?,
         };
         let entries = txn.table(&table)?.len()?;
         if entries == 0 {
-            return Err(format!("the table {table} of {} is empty", file.display()).into());
+            return Err(format!("the table {table} is empty").into());
         }
         let every = entries.div_ceil(SAMPLE);
         let mut sample = Self {

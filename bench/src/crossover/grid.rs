@@ -220,7 +220,8 @@ impl Standing {
         if factor < 1.0 / EQUAL && all(|f| f < 1.0) {
             return Self::Wins { side: 1, factor: 1.0 / factor, sure: several };
         }
-        let sure = several && all(|f| (1.0 / (EQUAL * EQUAL)..=EQUAL * EQUAL).contains(&f));
+        let near = (1.0 / EQUAL..=EQUAL).contains(&factor);
+        let sure = several && near && all(|f| (1.0 / (EQUAL * EQUAL)..=EQUAL * EQUAL).contains(&f));
         Self::Even { factor, sure }
     }
 
@@ -292,6 +293,8 @@ pub(super) mod tests {
         assert_eq!(of(&[0.5, 0.5]), Standing::Wins { side: 1, factor: 2.0, sure: true });
         assert_eq!(of(&[0.5, 2.0, 2.0]), Standing::Even { factor: 2.0, sure: false });
         assert_eq!(of(&[1.01, 1.02, 0.98]), Standing::Even { factor: 1.01, sure: true });
+        // As near each other, and the median is not.
+        assert_eq!(of(&[0.99, 1.06, 1.08]), Standing::Even { factor: 1.06, sure: false });
         assert_eq!(of(&[1.01]), Standing::Even { factor: 1.01, sure: false });
     }
 

@@ -70,7 +70,7 @@ fn key(text: &mut String, sweep: &Sweep) {
     }
     for (sign, meaning) in [
         ("=", "no difference"),
-        ("~", "within the noise"),
+        ("~", "undecided"),
         ("?", "run once only"),
         ("!", "the other side has no result"),
         ("x", "neither has"),

@@ -33,7 +33,7 @@ pub fn maps(sweep: &Sweep) -> String {
     let _ = writeln!(
         text,
         "across: bytes of data, as multiples of memory. {} {first} wins, by this factor; {} {second} does; = no \
-         difference; ~ within the noise; ? run once only; ! the other side has no result, x \
+         difference; ~ undecided; ? run once only; ! the other side has no result, x \
          neither has; . not run.",
         letters[0], letters[1]
     );
@@ -116,7 +116,7 @@ processor time per operation
        1       =       .       .       .
 
 across: bytes of data, as multiples of memory. M bifold-mmap wins, by this factor; P bifold-pool does; = no difference; \
-~ within the noise; ? run once only; ! the other side has no result, x neither has; \
+~ undecided; ? run once only; ! the other side has no result, x neither has; \
 . not run.
 ";
         assert_eq!(maps(&sweep), wanted.replace("P12.50?", " P12.5?"));

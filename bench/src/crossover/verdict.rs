@@ -60,7 +60,7 @@ pub fn verdict(sweep: &Sweep) -> String {
         time(sweep.seconds)
     );
     if unsure > 0 {
-        let _ = write!(text, "; the throughput of {unsure} was run once only, or is within the noise");
+        let _ = write!(text, "; the throughput of {unsure} was run once only, or is undecided");
     }
     let _ = writeln!(
         text,
@@ -145,7 +145,9 @@ fn sentence(sweep: &Sweep, measure: Measure, group: &Group) -> String {
 /// By how much `winner` wins in these cells, all of which it wins.
 fn outcome(sweep: &Sweep, measure: Measure, winner: Option<usize>, cells: &[Standing]) -> String {
     let Some(name) = winner.and_then(|side| sweep.settings.sides.get(side)) else {
-        return "there is no difference that the runs bear out".into();
+        let sure = cells.iter().all(Standing::sure);
+        let said = if sure { "there is no difference" } else { "the runs do not decide it" };
+        return said.into();
     };
     let factors = cells.iter().filter_map(|standing| match standing {
         Standing::Wins { factor, .. } => Some(*factor),
@@ -181,7 +183,10 @@ mod tests {
                       with fewer than 8 threads, and from 8 on the pool is 2.00 times as fast; at 8x memory the pool \
                       is 4.00 times as fast.\n";
         assert!(text.starts_with(wanted), "{text}");
-        assert!(text.contains("per operation: at 0.5x, 1x and 8x memory there is no difference"), "{text}");
+        assert!(
+            text.contains("per operation: at 0.5x, 1x and 8x memory the runs do not decide it"),
+            "{text}"
+        );
         assert!(
             text.contains("7 of 12 cells were run, 13 pairs of runs in 0 s; the throughput of 1 was"),
             "{text}"

@@ -4,7 +4,7 @@
 use super::change::{Better, Change, Judged};
 use super::conditions::warnings;
 use crate::cell::{Died, Latency, Outcome};
-use crate::report::{Figure, Report, Row, Summary, Unit, Value, latency_of, ops_of};
+use crate::report::{Figure, Report, Row, Summary, Unit, Value, counted, latency_of, ops_of};
 use serde::Serialize;
 
 /// Bytes an operation that other processes may as well have read and written.
@@ -165,7 +165,8 @@ fn ending(a: &Row<'_>, b: &Row<'_>) -> Option<Ending> {
     let words = |row: &Row<'_>| {
         let deaths = deaths(row);
         let first = deaths.first()?;
-        Some(format!("{} of {} rounds: {first}", deaths.len(), deaths.len() + row.outcomes.len()))
+        let rounds = counted((deaths.len() + row.outcomes.len()) as u64, "round");
+        Some(format!("{} of {rounds}: {first}", deaths.len()))
     };
     let (a, b) = (words(a), words(b));
     let judged = match (&a, &b) {

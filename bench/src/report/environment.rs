@@ -31,7 +31,7 @@ pub struct Environment {
     pub file_system: Option<String>,
     /// The block device beneath it.
     pub device: Option<String>,
-    /// Its model, and whether it turns.
+    /// Its model, and whether the kernel has it for one that turns.
     pub disk: Option<String>,
     /// Bytes that the kernel reads ahead on it.
     pub read_ahead_bytes: Option<u64>,
@@ -56,6 +56,11 @@ fn field(text: &str, name: &str) -> Option<String> {
         (found.trim() == name).then(|| value.trim().to_owned())
     };
     text.lines().find_map(of)
+}
+
+/// What the kernel's flag says of a disk. Virtual ones often have it set, whatever is below them.
+fn rotational(flag: &str) -> &'static str {
+    if flag == "0" { "its rotational flag is not set" } else { "its rotational flag is set" }
 }
 
 /// The word in brackets of `a [b] c`.
@@ -91,11 +96,7 @@ impl Environment {
         let device = Disk::of(dir).ok().map(|disk| disk.whole.unwrap_or(disk.name));
         let block = device.as_ref().map(|device| Path::new("/sys/block").join(device));
         let queue = |name: &str| line(block.as_ref()?.join("queue").join(name));
-        let turns = match queue("rotational").as_deref() {
-            Some("0") => "no moving parts",
-            Some(_) => "says that it turns",
-            None => "",
-        };
+        let turns = queue("rotational").map_or("", |flag| rotational(&flag));
         let model = block.as_ref().and_then(|block| line(block.join("device/model"))).unwrap_or_default();
         let disk = [model.as_str(), turns].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
         Self {
@@ -166,6 +167,10 @@ mod tests {
         assert_eq!(field("nothing", "a"), None);
         assert_eq!(chosen("always [madvise] never").as_deref(), Some("madvise"));
         assert_eq!(chosen("none"), None);
+        assert_eq!(
+            ["0", "1"].map(rotational),
+            ["its rotational flag is not set", "its rotational flag is set"]
+        );
         let here = Environment::here(Path::new("/"));
         assert!(here.processors > 0 && here.made > 1_700_000_000 && here.lines().len() >= 3);
     }

@@ -2,10 +2,12 @@
 #![forbid(unsafe_code)]
 
 mod article;
+mod contest;
 mod environment;
 mod figures;
 mod json;
 pub(crate) mod page;
+mod ranking;
 mod shares;
 mod summary;
 mod table;
@@ -20,7 +22,7 @@ pub use page::page;
 pub use shares::share;
 pub use summary::{Row, Summary, Value, median};
 pub use table::table;
-pub(crate) use table::{bytes, nanos, percent, short, size};
+pub(crate) use table::{bytes, counted, nanos, of_rounds, percent, short, size};
 pub use verdict::verdict;
 
 use crate::cell::{Died, Outcome, Source};

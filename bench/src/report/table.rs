@@ -51,8 +51,10 @@ fn heading(text: &mut String, summary: &Summary<'_>) {
     }
     let _ = writeln!(
         text,
-        "checking a value takes {:.0} ns, on every side; figures are medians of {} rounds, ratios are to {}",
-        part.check_nanos, part.rounds, part.baseline
+        "checking a value takes {:.0} ns, on every side; figures are {}, ratios are to {}",
+        part.check_nanos,
+        of_rounds(part.rounds),
+        part.baseline
     );
 }
 
@@ -168,6 +170,16 @@ fn costs(row: &Row<'_>, part: &Part) -> Vec<String> {
     ]
 }
 
+/// What figures are, of so many rounds.
+pub(crate) fn of_rounds(rounds: u64) -> String {
+    if rounds == 1 { "those of one round".into() } else { format!("medians of {rounds} rounds") }
+}
+
+/// So many of what is called `one`, and with an s if they are more or none.
+pub(crate) fn counted(count: u64, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
 /// A count in few characters.
 pub(crate) fn short(value: f64) -> String {
     match value.abs() {
@@ -224,6 +236,12 @@ mod tests {
     fn sizes_are_said_in_a_unit_that_shows_them() {
         assert_eq!([size(0), size(2000), size(700 << 10)], ["0 B", "2000 B", "700 KiB"]);
         assert_eq!([size(1 << 20), size(64 << 20), size(5 << 30)], ["1 MiB", "64 MiB", "5120 MiB"]);
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!([of_rounds(1), of_rounds(3)], ["those of one round", "medians of 3 rounds"]);
+        assert_eq!([0, 1, 2].map(|count| counted(count, "run")), ["0 runs", "1 run", "2 runs"]);
     }
 
     #[test]

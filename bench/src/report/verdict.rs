@@ -1,19 +1,23 @@
-//! What a report means, in words.
+//! What a report means, in words. It never says more than the rounds bear out ([`Contest`]).
 #![forbid(unsafe_code)]
 
+use super::contest::{Contest, Doubts, are, times};
+use super::ranking::{Fastest, Peers, raced};
 use super::{Report, Row, Summary, percent};
 use crate::cell::{Died, Outcome};
 use std::fmt::Write;
 
-/// The names of Bifold's two sides.
+/// The names of Bifold's two sides, and how they are spoken of.
 const MMAP: &str = "bifold-mmap";
 const POOL: &str = "bifold-pool";
-/// Two sides within this factor are called equal, whatever their spread: machines differ more from day to day.
-const EQUAL: f64 = 1.05;
+const SPOKEN: [&str; 2] = ["mmap", "the pool"];
 /// A side that began so much of what was due kept its rate.
 const KEPT: f64 = 0.99;
+/// What is said where no rate tells sides apart, as each did what was due.
+const ONLY_COSTS: &str = "kept the rate, so that only their latencies and costs can differ";
 
-/// Which side won, workload by workload, and by how much. A difference that the rounds do not bear out is called none.
+/// Which side won, workload by workload, and by how much; then what that comes to, and what would decide the rest. If both
+/// of Bifold's sides are there, they are compared, and stand to the others in a sentence; otherwise all are ranked.
 pub fn verdict(report: &Report) -> String {
     let mut text = String::new();
     for cell in &report.cells {
@@ -26,41 +30,159 @@ pub fn verdict(report: &Report) -> String {
     for summary in &summaries {
         not_kept(&mut text, summary);
     }
-    let mut wins = (0, 0, 0);
+    let (mut tally, mut fastest, mut doubts) = (Tally::default(), Fastest::default(), Doubts::default());
+    let mut peers = Peers::default();
     for summary in &summaries {
-        let (Some(mmap), Some(pool)) = (summary.row(MMAP), summary.row(POOL)) else { continue };
-        let said = match compared(mmap, pool) {
-            Compared::Neither => continue,
-            Compared::Died(side, how) => format!("{side} has no result ({how})"),
-            _ if [mmap, pool].iter().all(|row| keeps(row)) => {
-                "both kept the rate, so that only their latencies and costs can differ".into()
+        let said = match (summary.row(MMAP), summary.row(POOL)) {
+            (Some(mmap), Some(pool)) => {
+                // Where a rate was set, it does not show who could do more.
+                if summary.part.pace.rate.is_none() {
+                    peers.add([mmap, pool], &summary.rows, &mut doubts);
+                }
+                tally.say(mmap, pool, &mut doubts)
             }
-            Compared::Equal => {
-                wins.2 += 1;
-                "no difference that these rounds bear out".into()
+            _ => ranked(&mut fastest, summary, &mut doubts),
+        };
+        if let Some(said) = said {
+            let part = partly(&summary.rows);
+            let _ = writeln!(text, "- {}, {}: {said}{part}.", summary.part.title, summary.workload);
+        }
+    }
+    for line in [tally.sum(), fastest.sum(), peers.sum(SPOKEN), doubts.remedy()].into_iter().flatten() {
+        let _ = writeln!(text, "{line}");
+    }
+    text
+}
+
+/// How the two sides did, counted in workloads.
+#[derive(Clone, Copy, Default, Debug)]
+struct Tally {
+    wins: [usize; 2],
+    within: usize,
+    undecided: usize,
+    /// Only one side has a result.
+    alone: usize,
+}
+
+impl Tally {
+    /// Counts a workload, and says how the two did; `None` if there is nothing to be said.
+    fn say(&mut self, mmap: &Row<'_>, pool: &Row<'_>, doubts: &mut Doubts) -> Option<String> {
+        let (m, p) = match (raced(mmap), raced(pool)) {
+            (Some(m), Some(p)) => (m, p),
+            (None, None) => {
+                let (a, b) = (lost(mmap)?, lost(pool)?);
+                return Some(format!("neither has a result (mmap: {a}; the pool: {b})"));
             }
-            Compared::Mmap(factor) => {
-                wins.0 += 1;
-                format!("mmap is {factor:.1} times as fast as the pool{}", tail(mmap, pool))
+            (Some(_), None) => return Some(self.alone(SPOKEN[1], &lost(pool)?)),
+            (None, Some(_)) => return Some(self.alone(SPOKEN[0], &lost(mmap)?)),
+        };
+        if keeps(mmap) && keeps(pool) {
+            return Some(format!("both {ONLY_COSTS}"));
+        }
+        Some(match Contest::of(&m, &p)? {
+            Contest::First(factor) => {
+                self.wins[0] += 1;
+                won(SPOKEN, factor, [mmap, pool])
             }
-            Compared::Pool(factor) => {
-                wins.1 += 1;
-                format!("the pool is {factor:.1} times as fast as mmap{}", tail(pool, mmap))
+            Contest::Second(factor) => {
+                self.wins[1] += 1;
+                let [mmap_name, pool_name] = SPOKEN;
+                won([pool_name, mmap_name], factor, [pool, mmap])
+            }
+            Contest::Within => {
+                self.within += 1;
+                "no difference: all rounds of both lie within 5 %".into()
+            }
+            Contest::Undecided(doubt) => {
+                self.undecided += 1;
+                doubts.add(doubt);
+                doubt.words((SPOKEN[0], m.median), (SPOKEN[1], p.median))
+            }
+        })
+    }
+
+    fn alone(&mut self, side: &str, how: &str) -> String {
+        self.alone += 1;
+        format!("{side} has no result ({how})")
+    }
+
+    /// What it comes to; nothing if no workload was compared.
+    fn sum(self) -> Option<String> {
+        let [mmap, pool] = self.wins;
+        let compared = mmap + pool + self.within + self.undecided;
+        if compared == 0 {
+            return None;
+        }
+        if self.within == compared {
+            let whole = "On these workloads it does not matter for speed which side you build with";
+            return Some(format!("{whole}{}.", self.others(false)));
+        }
+        if self.undecided == compared {
+            let whole = "Nothing is decided: these rounds do not tell which side to build with for speed";
+            return Some(format!("{whole}{}.", self.others(false)));
+        }
+        let others = self.others(true);
+        Some(match (mmap, pool) {
+            (0, 0) => format!("Neither wins any of {compared}{others}."),
+            (_, 0) => format!("mmap wins {mmap} of {compared}; the pool wins none{others}."),
+            (0, _) => format!("The pool wins {pool} of {compared}; mmap wins none{others}."),
+            _ => format!(
+                "mmap wins {mmap}, the pool wins {pool} of {compared}{others}: it depends on what you do."
+            ),
+        })
+    }
+
+    /// The workloads that nobody wins, each kind apart; with those that were `compared`.
+    fn others(self, compared: bool) -> String {
+        let mut text = String::new();
+        let mut add = |count: usize, what: &str| {
+            if count > 0 {
+                let _ = write!(text, "; {count} {} {what}", are(count));
             }
         };
-        let _ = writeln!(text, "- {}, {}: {said}.", summary.part.title, summary.workload);
+        if compared {
+            add(self.within, "within 5 %");
+            add(self.undecided, "undecided");
+        }
+        add(self.alone, "without a result on one side");
+        text
     }
-    let (mmap, pool, equal) = wins;
-    if wins == (0, 0, 0) {
-        return text;
-    }
-    let whole = match (mmap, pool) {
-        (0, 0) => "On these workloads it does not matter for speed which side you build with.".to_owned(),
-        (_, 0) => format!("mmap wins {mmap} of {}; the pool wins none.", mmap + equal),
-        (0, _) => format!("The pool wins {pool} of {}; mmap wins none.", pool + equal),
-        _ => format!("mmap wins {mmap}, the pool wins {pool}, {equal} are equal: it depends on what you do."),
+}
+
+/// That a side won, by how much, and what it pays for it. One that did all that was due might have done more.
+fn won(names: [&str; 2], factor: f64, [winner, loser]: [&Row<'_>; 2]) -> String {
+    let least = if keeps(winner) { "at least " } else { "" };
+    let [first, second] = names;
+    format!("{first} is {least}{} times as fast as {second}{}", times(factor), tail(winner, loser))
+}
+
+/// Why a side has no rate to compare; `None` if it was not run.
+fn lost(row: &Row<'_>) -> Option<String> {
+    let died = row.died.first().map(ToString::to_string);
+    died.or_else(|| row.rate.map(|_| "no operation ended in its time".to_owned()))
+}
+
+/// Which sides have no result in some of their rounds, so that they are compared by fewer.
+fn partly(rows: &[Row<'_>]) -> String {
+    let some = rows.iter().filter(|row| row.rate.is_some() && !row.died.is_empty());
+    let of = |row: &Row<'_>| {
+        let all = row.died.len() + row.outcomes.len();
+        format!("; {} has no result in {} of {all} rounds", row.side, row.died.len())
     };
-    format!("{text}{whole}\n")
+    some.map(of).collect()
+}
+
+/// Which of all sides is the fastest at a workload.
+fn ranked<'r>(fastest: &mut Fastest<'r>, summary: &Summary<'r>, doubts: &mut Doubts) -> Option<String> {
+    let raced = summary.rows.iter().filter(|row| row.rate.is_some()).count();
+    let kept: Vec<&str> = summary.rows.iter().filter(|row| keeps(row)).map(|row| row.side).collect();
+    match kept.len() {
+        0 => fastest.say(&summary.rows, doubts),
+        _ if raced < 2 => None,
+        all if all == raced => Some(format!("all {ONLY_COSTS}")),
+        1 => Some(format!("only {} kept the rate", kept.concat())),
+        _ => Some(format!("{} {ONLY_COSTS}; the others did not", kept.join(", "))),
+    }
 }
 
 /// Whether a rate was set, and the side kept it.
@@ -109,33 +231,6 @@ fn tail(winner: &Row<'_>, loser: &Row<'_>) -> String {
     if said.is_empty() { String::new() } else { format!(", at {}", said.join(" and ")) }
 }
 
-enum Compared {
-    Mmap(f64),
-    Pool(f64),
-    Equal,
-    Died(&'static str, String),
-    Neither,
-}
-
-fn compared(mmap: &Row<'_>, pool: &Row<'_>) -> Compared {
-    let died = |row: &Row<'_>| row.died.first().map(ToString::to_string);
-    match (&mmap.rate, &pool.rate) {
-        (None, None) => Compared::Neither,
-        (None, Some(_)) => died(mmap).map_or(Compared::Neither, |how| Compared::Died("mmap", how)),
-        (Some(_), None) => died(pool).map_or(Compared::Neither, |how| Compared::Died("the pool", how)),
-        (Some(m), Some(p)) => {
-            let factor = m.median / p.median;
-            if m.rounds.min(p.rounds) < 2 {
-                return Compared::Equal;
-            }
-            // With every round of the one before every round of the other, chance is an unlikely winner.
-            if factor > EQUAL && m.least > p.most {
-                Compared::Mmap(factor)
-            } else if factor < 1.0 / EQUAL && p.least > m.most {
-                Compared::Pool(1.0 / factor)
-            } else {
-                Compared::Equal
-            }
-        }
-    }
-}
+#[cfg(test)]
+#[path = "verdict_tests.rs"]
+mod tests;

@@ -5,7 +5,7 @@ use super::html::{escape, where_and_how};
 use crate::cell::Source;
 use crate::drive::Until;
 use crate::limits::Limits;
-use crate::report::{Part, Report, article, bytes, short};
+use crate::report::{Part, Report, article, bytes, counted, of_rounds, short};
 use crate::workload::{Work, Workload};
 use std::fmt::Write;
 
@@ -72,10 +72,10 @@ fn data(part: &Part) -> String {
             made.keys,
             made.values
         ),
-        Source::File { path, table, .. } => format!(
+        Source::File { table, .. } => format!(
             "{} entries, {size} of keys and values, those of {}{}; every value that is read is checked",
             thousands(part.entries),
-            path.display(),
+            part.source.named(),
             table.as_ref().map_or_else(String::new, |table| format!(", table {table}"))
         ),
         Source::Trace(recording) => format!(
@@ -122,7 +122,8 @@ fn pace(part: &Part) -> String {
         }
         None => "; each thread begins an operation when the one before has ended".into(),
     };
-    format!("{} rounds of {until} after {} s of warm-up, {threads}{rate}", part.rounds, pace.warmup)
+    let rounds = counted(part.rounds, "round");
+    format!("{rounds} of {until} after {} s of warm-up, {threads}{rate}", pace.warmup)
 }
 
 /// The conditions of a part.
@@ -142,8 +143,10 @@ pub(super) fn conditions(text: &mut String, part: &Part) {
     point(
         "Figures",
         &format!(
-            "medians of the rounds; ratios are to {}, within each round. Checking a value takes {:.0} ns, on every side",
-            part.baseline, part.check_nanos
+            "{}; ratios are to {}, within each round. Checking a value takes {:.0} ns, on every side",
+            of_rounds(part.rounds),
+            part.baseline,
+            part.check_nanos
         ),
     );
     text.push_str("</dl>\n");

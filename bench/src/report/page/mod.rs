@@ -10,7 +10,7 @@ mod plots;
 pub(crate) mod svg;
 mod table;
 
-use super::{Part, Report, Row, Summary, Unit, Value, ops_of, short, verdict};
+use super::{Part, Report, Row, Summary, Unit, Value, counted, ops_of, short, verdict};
 use crate::limits::Limits;
 use html::escape;
 use std::fmt::Write;
@@ -81,7 +81,7 @@ fn ended(row: &Row<'_>) -> String {
     let all = row.died.len() + row.outcomes.len();
     let way = |(how, times): &(String, usize)| match (*times == all, all) {
         (true, _) => how.clone(),
-        (false, _) => format!("{how} ({times} of {all} rounds)"),
+        (false, _) => format!("{how} ({times} of {})", counted(all as u64, "round")),
     };
     ways.iter().map(way).collect::<Vec<_>>().join("; ")
 }
@@ -176,10 +176,10 @@ fn workload(
     for row in summary.rows.iter().filter(|row| !row.died.is_empty()) {
         let _ = writeln!(
             text,
-            "<p class=\"warn\"><b>{}</b> has no result in {} of {} rounds: {}</p>",
+            "<p class=\"warn\"><b>{}</b> has no result in {} of {}: {}</p>",
             escape(row.side),
             row.died.len(),
-            row.died.len() + row.outcomes.len(),
+            counted((row.died.len() + row.outcomes.len()) as u64, "round"),
             escape(&ended(row))
         );
     }
@@ -194,7 +194,9 @@ fn workload(
         figures.push(format!("<figure><figcaption>{}{keys}</figcaption>{plot}</figure>\n", escape(caption)));
     };
     let bars = plots::rates(&format!("r{number}"), summary, sides);
-    figure("Operations a second: median, and from the slowest round to the fastest", "", &bars);
+    let many = summary.part.rounds > 1;
+    let spread = if many { ": median, and from the slowest round to the fastest" } else { "" };
+    figure(&format!("Operations a second{spread}"), "", &bars);
     for (at, op) in ops.iter().take(CURVES).enumerate() {
         if let Some(plot) = plots::latencies(&format!("l{number}-{at}"), summary, sides, *op) {
             figure(&format!("Latency of {}: what share took no longer", op.name()), &keys, &plot);
@@ -202,7 +204,8 @@ fn workload(
     }
     if let Some((plot, checkpoints)) = plots::over_time(&format!("t{number}"), summary, sides) {
         let strokes = if checkpoints { "; strokes below are checkpoints" } else { "" };
-        figure(&format!("Over the time of the round in the middle{strokes}"), &keys, &plot);
+        let which = if many { "round in the middle" } else { "one round" };
+        figure(&format!("Over the time of the {which}{strokes}"), &keys, &plot);
     }
     // Two by two, where three in a row would leave one alone.
     let even = if figures.len() == 4 { " even" } else { "" };

@@ -5,7 +5,7 @@ use super::html::escape;
 use super::svg::{self, Plot, Scale, WIDTH, open};
 use super::{Sides, rate, shown};
 use crate::cell::Outcome;
-use crate::report::{Row, Summary, Unit, Value, latency_of};
+use crate::report::{Row, Summary, Unit, Value, latency_of, of_rounds};
 use crate::workload::Op;
 use std::fmt::Write;
 
@@ -99,7 +99,10 @@ pub(super) fn latencies(id: &str, summary: &Summary<'_>, sides: &Sides<'_>, op: 
     if all().count() < 2 {
         return None;
     }
-    let mut about = String::from("Medians of the rounds. ");
+    let mut about = match summary.part.rounds {
+        1 => String::new(),
+        rounds => format!("Figures are {}. ", of_rounds(rounds)),
+    };
     for (row, _) in &curves {
         let at = |of: fn(&crate::cell::Latency) -> u64| {
             let value = row.value(|outcome| latency_of(outcome, op).map_or(f64::NAN, |l| of(l) as f64));

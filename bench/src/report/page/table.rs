@@ -5,7 +5,7 @@ use super::html::escape;
 use super::{Sides, ended, shown};
 use crate::cell::Outcome;
 use crate::limits::Limits;
-use crate::report::{Figure, Row, Summary, Unit, Value, latency_of, percent, share, short};
+use crate::report::{Figure, Row, Summary, Unit, Value, latency_of, of_rounds, percent, share, short};
 use crate::workload::Op;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -70,7 +70,7 @@ pub(super) fn figures(
     limits: Option<&Limits>,
 ) -> String {
     let mut table = Table { text: String::new(), summary, heading: None, open: false };
-    let caption = format!("{}: medians of the rounds", summary.workload);
+    let caption = format!("{}: {}", summary.workload, of_rounds(summary.part.rounds));
     let _ = write!(
         table.text,
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Figures of {0}\"><table>\
