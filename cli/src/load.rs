@@ -5,7 +5,7 @@ use crate::args::{Load, table_name};
 use crate::context::Context;
 use crate::error::{Error, Result, Status};
 use crate::input::{Input, Reading};
-use crate::output::{Output, many};
+use crate::output::{Output, entries, many};
 use crate::progress::{Progress, Summary};
 use crate::sort::Sorter;
 use crate::target::Target;
@@ -88,7 +88,12 @@ fn report(
         return Ok(Status::Good);
     }
     let what = table.map_or_else(|| many(held.len() as u64, "table"), |table| shown(table.as_bytes()));
-    let _ = writeln!(io::stderr(), "{what}: {summary}");
+    // Keys that came again, or were there before.
+    let other = match held {
+        [(_, held)] if *held != summary.entries => format!("; the table has {}", entries(*held)),
+        _ => String::new(),
+    };
+    let _ = writeln!(io::stderr(), "{what}: {summary}{other}");
     Ok(Status::Good)
 }
 

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// How often it is looked whether to stop.
 const LOOK: Duration = Duration::from_millis(50);
+/// After the first Ctrl-C, how long another one ends nothing.
+const GRACE: Duration = Duration::from_secs(3);
 /// Bytes of what a child says on standard error that are kept.
 const ERRORS: u64 = 64 << 10;
 
@@ -24,17 +26,28 @@ const ERRORS: u64 = 64 << 10;
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// From now on the first Ctrl-C is remembered here, and ends nothing by itself; a second one ends the process.
+    /// From now on the first Ctrl-C is remembered here, and ends nothing by itself. Another one ends the process, but
+    /// only some seconds later ([`GRACE`]): time enough to remove what there is, and for whoever sends a signal to the
+    /// process and to its group, which are two.
     ///
     /// # Errors
-    /// If the system takes no handler.
+    /// If the system takes no handler, or starts no thread.
     pub fn on_ctrl_c() -> Result<Self> {
-        let flag = Arc::new(AtomicBool::new(false));
+        let (flag, ends) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))?;
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&ends))?;
             signal_hook::flag::register(signal, Arc::clone(&flag))?;
         }
-        Ok(Self(flag))
+        let came = Self(flag);
+        let watched = came.clone();
+        thread::Builder::new().name("interrupt".into()).spawn(move || {
+            while !watched.came() {
+                thread::sleep(LOOK);
+            }
+            thread::sleep(GRACE);
+            ends.store(true, Ordering::Relaxed);
+        })?;
+        Ok(came)
     }
 
     /// Whether it came.
