@@ -20,7 +20,7 @@ enum Command {
     Compare(Box<compare::Options>),
     /// Sweep data sizes and threads within a limit of memory, and draw where each of two sides wins
     Crossover(Box<crossover::Options>),
-    /// Say which side to build with for a database that is there, after short runs on it, which only read
+    /// Say which side to build with for a database that is there, after short runs on it, or on a copy if they write
     Advise(Box<advise::Options>),
     /// Make the page of a report that `compare` wrote with --json
     Page {

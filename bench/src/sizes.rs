@@ -1,5 +1,16 @@
-//! Sizes on the command line.
+//! What options take: sizes, and directories that are there.
 #![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+
+/// A directory, which must be there: one that was mistyped is not made, perhaps on another disk than was meant.
+///
+/// # Errors
+/// If there is none.
+pub fn directory(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_dir() { Ok(path) } else { Err("there is no such directory".into()) }
+}
 
 /// A number of bytes: `4096`, `64KiB`, `1.5GiB`; K, M, G and T mean the same as KiB and so on.
 ///

@@ -25,8 +25,15 @@ pub struct Setup {
     /// Whether the kernel may read ahead in a mapped file, for stores that let it by default: of use to long scans, and to
     /// data that fit in memory, and ruin to random reads and short scans of others.
     pub read_ahead: bool,
+    /// Threads that read at once, for stores that give each a cache of its own.
+    #[serde(default = "one")]
+    pub readers: u64,
     /// How it is broken on purpose, with the feature `testing`.
     pub sabotage: Option<Sabotage>,
+}
+
+const fn one() -> u64 {
+    1
 }
 
 /// A way to break a side of Bifold's, so that a test can see it noticed.
@@ -57,6 +64,7 @@ impl Setup {
             file_bytes_max: bytes * 8 + (1 << 30),
             populate: true,
             read_ahead: true,
+            readers: 1,
             sabotage: None,
         }
     }

@@ -106,8 +106,10 @@ fn what_was_done_before_ctrl_c_is_kept() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let args = ["--sizes", "0.5,1,2", "--threads", "1,2,4,8", "--budget", "1h"];
-    let mut child = command(dir.path(), &[&TINY[..], &args].concat()).spawn().unwrap();
+    // So long that it does not end by itself before anyone looks.
+    let args = "crossover --memory 16MiB --duration 2 --warmup 0.01 --json sweep.json --sizes 0.5,1,2 --threads 1,2,4,8";
+    let args: Vec<&str> = args.split(' ').collect();
+    let mut child = command(dir.path(), &[&args[..], &["--budget", "1h"]].concat()).spawn().unwrap();
     let file = dir.path().join("sweep.json");
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {

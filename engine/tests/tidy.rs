@@ -71,7 +71,9 @@ fn collect(dir: &Path, root: &Path, found: &mut Vec<Source>) {
     entries.sort();
     for path in entries {
         if path.is_dir() {
-            if path.file_name().is_some_and(|name| name != "target" && name != ".git") {
+            // Hidden ones are no source: the folders that other tests make for a while are among them.
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name != "target" && !name.starts_with('.') {
                 collect(&path, root, found);
             }
         } else if path.extension().is_some_and(|e| e == "rs") {

@@ -124,8 +124,7 @@ impl Basis<'_> {
         let options = self.opening(choice);
         let _ = writeln!(
             text,
-            "  Cargo.toml   bifold = {{ version = \"{}\", default-features = false, features = [\"{cargo}\"] }}",
-            env!("CARGO_PKG_VERSION")
+            "  Cargo.toml   bifold = {{ path = \"engine\", default-features = false, features = [\"{cargo}\"] }}"
         );
         let _ = writeln!(text, "  opening      {options}\n\nWhy: {}.", self.reason(choice));
         self.write_basis(&mut text);
@@ -334,10 +333,13 @@ mod tests {
 
     /// The same if such a share are writes: the rates of the reads alone are the third and the fourth then.
     fn advice_on(writes: f64, rates: &[f64], cpus: [f64; 2], memory: u64) -> (Choice, String) {
+        advice_for(&Writes { share: writes, per_commit: 10, synced: true }, rates, cpus, memory)
+    }
+
+    fn advice_for(writes: &Writes, rates: &[f64], cpus: [f64; 2], memory: u64) -> (Choice, String) {
         let facts = facts();
-        let writes = Writes { share: writes, per_commit: 10, synced: true };
-        let pattern = Pattern::assumed(Assume::Zipfian, &writes);
-        let plan = plan(&facts, &pattern, memory, true, 120.0).unwrap();
+        let pattern = Pattern::assumed(Assume::Zipfian, writes);
+        let plan = plan(&facts, &pattern, memory, true, (120.0, 0.0)).unwrap();
         let runs = rates.iter().enumerate().map(|(index, rate)| {
             let run = |rate| Run {
                 figures: figures(rate, cpus[index % 2]),
@@ -399,6 +401,20 @@ mod tests {
         let (choice, text) = advice([0.0, 1e6, 1e6, 0.0, 1e4], [1.0, 1.0], 4 << 30);
         assert_eq!((choice.side, choice.alone), (1, true));
         assert!(text.contains("mmap came to no result") && text.contains("killed: out of memory"), "{text}");
+    }
+
+    #[test]
+    fn what_was_measured_is_not_what_would_change_it() {
+        let rates = [2e5, 1e5, 3e6, 1e6, 1e5, 1e3, 1e3];
+        for (synced, is_said, is_not) in
+            [(true, "wait for no sync", "wait for a sync"), (false, "wait for a sync", "wait for no sync")]
+        {
+            let writes = Writes { share: 0.1, per_commit: 10, synced };
+            let (_, text) = advice_for(&writes, &rates, [1.0, 1.0], 1 << 30);
+            let changes = text.lines().find(|line| line.contains("another share of writes")).unwrap();
+            assert!(changes.contains(is_said) && !changes.contains(is_not), "{text}");
+            assert_eq!(changes.contains("without --unsynced"), !synced, "{text}");
+        }
     }
 
     #[test]

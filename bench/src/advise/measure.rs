@@ -5,7 +5,7 @@
 use super::facts::Facts;
 use super::options::Options;
 use super::pattern::Pattern;
-use super::scratch::{Scratch, copy_seconds};
+use super::scratch::Scratch;
 use crate::Result;
 use crate::Setup;
 use crate::cell::{self, Child, Died, Interrupt, Latency, Outcome, Source, Spec, Start};
@@ -72,6 +72,7 @@ pub(super) fn cache_for(memory: u64, table: u64) -> u64 {
 }
 
 /// What is to be measured of `pattern` for a table within `memory` bytes; `bounded`: whether memory can be bounded at all.
+/// Seconds are given for all of it, and those that the copy takes of them, if one is made.
 ///
 /// # Errors
 /// If the budget does not even do for one short run of each side.
@@ -80,7 +81,7 @@ pub(super) fn plan(
     pattern: &Pattern,
     memory: u64,
     bounded: bool,
-    budget: f64,
+    (budget, copy): (f64, f64),
 ) -> Result<Plan, String> {
     let table = facts.table_bytes;
     let cache = cache_for(memory, table);
@@ -107,7 +108,7 @@ pub(super) fn plan(
     let all = configs.len();
     // The sample is read, then all is read once to fill the memory, and so it is after each start.
     let writes = pattern.workload.writes();
-    let (finish, copy) = if writes { (FINISH, copy_seconds(facts.file_bytes)) } else { (0.0, 0.0) };
+    let finish = if writes { FINISH } else { 0.0 };
     let budget = budget - copy;
     let fixed = START + finish + 2.0 * facts.read_seconds;
     let seconds =
@@ -289,7 +290,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_budget_decides_what_is_measured() {
-        let all = plan(&facts(), &pattern(), 4 << 30, true, 60.0).unwrap();
+        let all = plan(&facts(), &pattern(), 4 << 30, true, (60.0, 0.0)).unwrap();
         assert_eq!((all.configs.len(), all.repeats), (5, 3));
         assert!(all.configs[0].cache > facts().table_bytes, "all of it fits");
         assert_eq!(all.configs[3].memory, Some(256 << 20));
@@ -297,18 +298,18 @@ pub(super) mod tests {
             (plan.configs.len() * plan.repeats) as f64 * (plan.seconds * (1.0 + WARMUP) + START + 2.0)
         };
         for budget in [6.0, 10.0, 13.0, 30.0, 60.0, 600.0] {
-            let plan = plan(&facts(), &pattern(), 4 << 30, true, budget).unwrap();
+            let plan = plan(&facts(), &pattern(), 4 << 30, true, (budget, 0.0)).unwrap();
             assert!(spent(&plan) <= budget + 1e-9 && plan.seconds >= SHORTEST, "{budget}: {plan:?}");
         }
-        let few = plan(&facts(), &pattern(), 4 << 30, true, 6.0).unwrap();
+        let few = plan(&facts(), &pattern(), 4 << 30, true, (6.0, 0.0)).unwrap();
         assert_eq!((few.configs.len(), few.repeats), (2, 1));
-        let error = plan(&facts(), &pattern(), 4 << 30, true, 5.0).unwrap_err();
+        let error = plan(&facts(), &pattern(), 4 << 30, true, (5.0, 0.0)).unwrap_err();
         assert!(error.contains("--budget of 6s at least") && !error.contains("copy"), "{error}");
     }
 
     #[test]
     fn memory_that_cannot_be_bounded_is_measured_as_it_is() {
-        let plan = plan(&facts(), &pattern(), 4 << 30, false, 60.0).unwrap();
+        let plan = plan(&facts(), &pattern(), 4 << 30, false, (60.0, 0.0)).unwrap();
         assert!(plan.configs.iter().all(|config| config.memory.is_none() && config.bound == Bound::Asked));
         assert_eq!(plan.configs.len(), 3);
         assert_eq!(cache_for(1 << 30, 100 << 30), (1 << 30) / 8 * 5);
@@ -317,24 +318,25 @@ pub(super) mod tests {
 
     #[test]
     fn reads_alone_are_measured_beside_writes() {
+        const COPY: f64 = 5.8;
         let writes = Writes { share: 0.1, per_commit: 1, synced: true };
         let pattern = Pattern::assumed(Assume::Uniform, &writes);
-        let all = plan(&facts(), &pattern, 4 << 30, true, 120.0).unwrap();
+        let all = plan(&facts(), &pattern, 4 << 30, true, (120.0, 0.0)).unwrap();
         assert_eq!((all.configs.len(), all.repeats), (7, 3));
         let of =
             |reads_only| all.configs.iter().filter(move |config| config.reads_only == reads_only).count();
         assert_eq!((of(true), of(false)), (2, 5));
-        // The copy takes 5.8 s of it.
-        let few = plan(&facts(), &pattern, 4 << 30, true, 14.0).unwrap();
+        // The copy takes some of it.
+        let few = plan(&facts(), &pattern, 4 << 30, true, (14.0, COPY)).unwrap();
         assert_eq!((few.configs.len(), few.repeats), (2, 1));
         assert!(few.configs.iter().all(|config| !config.reads_only));
         let spent = 2.0 * (few.seconds * (1.0 + WARMUP) + START + FINISH + 2.0);
-        assert!(spent + copy_seconds(facts().file_bytes) <= 14.0 + 1e-9, "{few:?}");
-        let error = plan(&facts(), &pattern, 4 << 30, true, 13.0).unwrap_err();
+        assert!(spent + COPY <= 14.0 + 1e-9, "{few:?}");
+        let error = plan(&facts(), &pattern, 4 << 30, true, (13.0, COPY)).unwrap_err();
         assert!(error.contains("the copy about 5.8 s: it takes a --budget of 14s at least"), "{error}");
         // Without reads there is nothing to compare with.
         let pattern = Pattern::assumed(Assume::Uniform, &Writes { share: 1.0, ..writes });
-        assert_eq!(plan(&facts(), &pattern, 4 << 30, true, 120.0).unwrap().configs.len(), 5);
+        assert_eq!(plan(&facts(), &pattern, 4 << 30, true, (120.0, 0.0)).unwrap().configs.len(), 5);
         // What changes may take in memory is the same on both sides, and a part of the bound.
         assert!(all.configs.iter().all(|config| setup(&facts(), config).delta_bytes <= 256 << 20));
     }

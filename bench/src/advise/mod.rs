@@ -24,7 +24,7 @@ use crate::memory::available_memory;
 use crate::memory::{Group, remove_leftovers};
 use advice::Basis;
 use measure::Bench;
-use scratch::Scratch;
+use scratch::{Scratch, copy_seconds};
 
 /// The memory that is asked about.
 struct Memory {
@@ -62,6 +62,10 @@ impl Memory {
 /// [`Unfit`] with the file's name; a budget that is too short; if no child can be started, or neither side came to a
 /// result.
 pub fn advise(options: &Options) -> Result<bool> {
+    // clap waives this where something conflicts with --trace.
+    if options.reads_only && options.trace.is_none() {
+        return Err("--reads-only goes with --trace".into());
+    }
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", options.database.display());
     let facts = Facts::of(&options.database, options.table.as_deref()).map_err(|unfit| named(&unfit))?;
     let pattern = match &options.trace {
@@ -76,7 +80,13 @@ pub fn advise(options: &Options) -> Result<bool> {
         ),
     };
     let memory = Memory::of(options, &facts).map_err(|why| named(&why))?;
-    let plan = measure::plan(&facts, &pattern, memory.bytes, memory.unbounded.is_none(), options.budget);
+    let copy = if pattern.workload.writes() {
+        copy_seconds(&facts, options.dir.as_deref()).map_err(|why| named(&why))?
+    } else {
+        0.0
+    };
+    let time = (options.budget, copy);
+    let plan = measure::plan(&facts, &pattern, memory.bytes, memory.unbounded.is_none(), time);
     let plan = plan.map_err(|why| named(&why))?;
     let interrupt = Interrupt::on_ctrl_c()?;
     let scratch = if pattern.workload.writes() {

@@ -44,7 +44,7 @@ pub struct Options {
     pub reads_only: bool,
     /// Where a copy of the database is made for runs that write, which is removed at the end; the current directory by
     /// default
-    #[arg(long)]
+    #[arg(long, value_parser = crate::sizes::directory)]
     pub dir: Option<PathBuf>,
     /// Threads; those of the trace, or as many as there are processors, up to 8, by default
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1024))]

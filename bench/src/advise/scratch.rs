@@ -14,12 +14,13 @@ use rustix::fs::statvfs;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Bytes that are copied between two looks whether to stop.
 const STEP: u64 = 64 << 20;
-/// Bytes that are copied in a second, and synced, by a slow disk.
-const COPIED: f64 = 200e6;
+/// Bytes of the part that is copied to see how long it takes.
+const PART: u64 = 32 << 20;
 /// Bytes of cache to open the files with.
 const CACHE: u64 = 8 << 20;
 /// The most that the copy may come to, for each byte of the file: pages are written elsewhere before those that they
@@ -27,9 +28,32 @@ const CACHE: u64 = 8 << 20;
 const GROWTH: u64 = 2;
 const LOG: u64 = 512 << 20;
 
-/// Seconds that a copy of `bytes` takes, about.
-pub(super) fn copy_seconds(bytes: u64) -> f64 {
-    bytes as f64 / COPIED
+/// Seconds that a copy of the database of `facts` to `parent` takes, about: as its first part does, which is copied and
+/// synced for that to a file without a name. A disk that takes its first bytes into a cache is slower than that with
+/// many.
+///
+/// # Errors
+/// See [`Scratch::of`].
+pub(super) fn copy_seconds(facts: &Facts, parent: Option<&Path>) -> Result<f64> {
+    let parent = checked(facts, parent)?;
+    let (from, mut to) = (File::open(&facts.path)?, tempfile::tempfile_in(&parent)?);
+    let begun = Instant::now();
+    let copied = io::copy(&mut from.take(PART), &mut to)?;
+    to.sync_all()?;
+    Ok(whole_seconds(facts.file_bytes, copied, begun.elapsed()))
+}
+
+/// Seconds for `bytes`, if a `part` of them took so long.
+fn whole_seconds(bytes: u64, part: u64, took: Duration) -> f64 {
+    took.as_secs_f64() * (bytes as f64 / part.max(1) as f64).max(1.0)
+}
+
+/// The directory in which a copy of the database of `facts` is made, which has room for it.
+fn checked(facts: &Facts, parent: Option<&Path>) -> Result<PathBuf> {
+    let parent = parent.map_or_else(|| PathBuf::from("."), Path::to_owned);
+    let stat = statvfs(&parent)?;
+    room(facts.file_bytes, stat.f_bavail.saturating_mul(stat.f_frsize), &parent)?;
+    Ok(parent)
 }
 
 /// The copy. It is removed when this is dropped.
@@ -43,10 +67,7 @@ impl Scratch {
     /// # Errors
     /// If there is no room, in words; if somebody writes the database; I/O errors.
     pub(super) fn of(facts: &Facts, parent: Option<&Path>, interrupt: &Interrupt) -> Result<Option<Self>> {
-        let parent = parent.map_or_else(|| PathBuf::from("."), Path::to_owned);
-        std::fs::create_dir_all(&parent)?;
-        let stat = statvfs(&parent)?;
-        room(facts.file_bytes, stat.f_bavail.saturating_mul(stat.f_frsize), &parent)?;
+        let parent = checked(facts, parent)?;
         let dir = tempfile::Builder::new().prefix("bifold-bench-").tempdir_in(&parent)?;
         let options = || pool::Database::builder().backend(pool::Options::new().cache_size(CACHE));
         // As long as this is open nobody writes it.
@@ -141,6 +162,9 @@ mod tests {
         let before = fs::read(&path).unwrap();
         let facts = Facts::of(&path, Some("t")).unwrap();
         let interrupt = Interrupt::default();
+        let seconds = copy_seconds(&facts, Some(dir.path())).unwrap();
+        assert!(seconds.is_finite() && seconds > 0.0);
+        assert_eq!(dir.path().read_dir().unwrap().count(), 1, "the part is gone");
         let scratch = Scratch::of(&facts, Some(dir.path()), &interrupt).unwrap().unwrap();
         let db = Database::open(scratch.dir().join(FILE)).unwrap();
         let txn = db.read().unwrap();
@@ -162,6 +186,17 @@ mod tests {
         assert!(matches!(error.downcast_ref(), Some(bifold::Error::Locked)), "{error}");
         open.close().unwrap();
         assert_eq!(dir.path().read_dir().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_copy_is_thought_to_go_on_as_its_first_part_did() {
+        let took = Duration::from_secs(2);
+        assert!((whole_seconds(PART * 10, PART, took) - 20.0).abs() < 1e-9);
+        assert!((whole_seconds(1000, 1000, took) - 2.0).abs() < 1e-9);
+        // It has become shorter, or longer, since it was looked at.
+        assert!(
+            (whole_seconds(1000, 2000, took) - 2.0).abs() < 1e-9 && whole_seconds(9, 0, took).is_finite()
+        );
     }
 
     #[test]

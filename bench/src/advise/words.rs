@@ -3,6 +3,8 @@
 
 use super::advice::{Basis, Choice};
 use super::measure::{Bound, cache_for};
+use crate::Durability;
+use crate::compare::durability;
 use crate::crossover::{Measure, Standing};
 
 impl Basis<'_> {
@@ -82,9 +84,14 @@ impl Basis<'_> {
         );
         changes.push("another pattern (--assume, --trace), or another number of threads (--threads)".into());
         changes.push(if self.pattern.workload.writes() {
-            "another share of writes, commits of more entries, or commits that wait for no sync (--writes, --per-txn, \
-             --unsynced); runs of seconds do not show what fills up in hours"
-                .into()
+            let (syncs, option) = match durability(&self.pattern.workload.work) {
+                Durability::Synced => ("that wait for no sync", "--unsynced"),
+                Durability::Unsynced => ("that wait for a sync", "without --unsynced"),
+            };
+            format!(
+                "another share of writes, commits of more entries, or commits {syncs} (--writes, --per-txn, {option}); \
+                 runs of seconds do not show what fills up in hours"
+            )
         } else {
             "writing: only reads were measured; --writes 0.1, or a trace with commits, measures both on a copy".into()
         });

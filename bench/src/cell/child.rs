@@ -2,9 +2,10 @@
 #![forbid(unsafe_code)]
 
 use super::{Beside, Message, Outcome, REPLAY, SERIES_STEP_MS, Spec, Start, done_of};
-use crate::corpus::{Corpus, Traced, made_version};
+use crate::corpus::Corpus;
 use crate::drive::{self, Checked, Driven, Job, Moment, Pace, Tally, Until};
 use crate::memory::{Group, How, drop_caches, drop_files};
+use crate::trace::Recording;
 use crate::usage::{Disk, Transfers, Usage, count_system_calls, reset_peak};
 use crate::workload::{Op, Replay, Role, Work};
 use crate::{Result, Setup, Store, for_each_store, store};
@@ -62,7 +63,7 @@ fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
         return load::<S>(spec, &corpus, sorted, per_txn);
     }
     if let (Work::Replay(replay), Corpus::Traced(traced)) = (&spec.workload.work, &corpus) {
-        return replayed::<S>(spec, traced, replay);
+        return replayed::<S>(spec, &corpus, traced.recording(), replay);
     }
     let Work::Run(roles) = &spec.workload.work else { return Err("nothing to do".into()) };
     if spec.read_only && (spec.own_file().is_none() || roles.iter().any(Role::writes) || spec.aged > 0.0) {
@@ -76,9 +77,11 @@ fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
     let cold = emptied(spec);
     phase("opening")?;
     let begun = Instant::now();
+    let readers = roles.iter().map(|role| role.threads.count(spec.pace.threads)).sum();
+    let setup = Setup { readers, ..spec.setup };
     let store = match spec.own_file() {
-        Some((file, table)) => S::open_read_only(file, table, &spec.setup)?,
-        None => S::open(&spec.dir, &spec.setup)?,
+        Some((file, table)) => S::open_read_only(file, table, &setup)?,
+        None => S::open(&spec.dir, &setup)?,
     };
     let open_seconds = begun.elapsed().as_secs_f64();
     let mut entries_before = None;
@@ -99,17 +102,22 @@ fn cell<S: Store>(spec: &Spec) -> Result<Outcome> {
     let theirs = roles.iter().any(|role| role.measured && role.writes());
     let finish = if theirs { finish.elapsed().as_secs_f64() } else { 0.0 };
     let mut measured = Measured { cold, ..meter.end(open_seconds, finish) };
-    phase("reading again what was written")?;
-    let Checked { entries: again, of } = driven.read_again(&store, &corpus)?;
-    if again < of {
-        measured.notes.push(format!(
-            "{}: of {of} entries that were written and followed, {again} were read again",
-            S::NAME
-        ));
-    }
+    read_again(&store, &corpus, &driven, &mut measured)?;
     let counters = store.counters();
     let outcome = close(spec, store, driven, measured)?;
     Ok(Outcome { entries_before, counters, ..outcome })
+}
+
+/// Reads again what was written and is followed; a note says if that is not all.
+fn read_again<S: Store>(store: &S, corpus: &Corpus, driven: &Driven, measured: &mut Measured) -> Result<()> {
+    phase("reading again what was written")?;
+    let Checked { entries: again, of } = driven.read_again(store, corpus)?;
+    if again < of {
+        let said =
+            format!("{}: of {of} entries that were written and followed, {again} were read again", S::NAME);
+        measured.notes.push(said);
+    }
+    Ok(())
 }
 
 /// Reads all entries, of which there must be at least so many. Returns how many there are.
@@ -122,22 +130,27 @@ fn warm<S: Store>(store: &S, corpus: &Corpus, entries: u64) -> Result<u64> {
 }
 
 /// Replays a trace, and looks at what there is in the end.
-fn replayed<S: Store>(spec: &Spec, traced: &Traced, replay: &Replay) -> Result<Outcome> {
-    let recording = traced.recording();
+fn replayed<S: Store>(
+    spec: &Spec,
+    corpus: &Corpus,
+    recording: &Recording,
+    replay: &Replay,
+) -> Result<Outcome> {
     let cold = emptied(spec);
     phase("opening")?;
     let begun = Instant::now();
-    let store = S::open(&spec.dir, &Setup { transaction_bytes: recording.largest, ..spec.setup })?;
+    let setup =
+        Setup { transaction_bytes: recording.largest, readers: spec.pace.threads.max(1), ..spec.setup };
+    let store = S::open(&spec.dir, &setup)?;
     let open_seconds = begun.elapsed().as_secs_f64();
     let mut entries_before = None;
     if spec.start == Start::Warm {
         phase("reading all entries")?;
-        entries_before = Some(drive::read_all(&store, |key, value| made_version(key, value).is_some())?);
+        entries_before = Some(drive::read_all(&store, |key, value| corpus.is_written(key, value))?);
     }
     phase("replaying")?;
     let mut meter = Meter::new(&spec.dir);
-    let drive::Replayed { mut driven, notes } =
-        drive::replay(&store, traced, replay.speed, &mut || meter.begin())?;
+    let drive::Replayed { mut driven, notes } = drive::replay(&store, corpus, replay, &mut || meter.begin())?;
     let finish = Instant::now();
     if replay.commits > 0 {
         store.finish()?;
@@ -145,8 +158,9 @@ fn replayed<S: Store>(spec: &Spec, traced: &Traced, replay: &Replay) -> Result<O
     let finish = finish.elapsed().as_secs_f64();
     let mut measured = Measured { cold, ..meter.end(open_seconds, finish) };
     measured.notes.extend(notes.into_iter().map(|note| format!("{REPLAY}{note}")));
+    read_again(&store, corpus, &driven, &mut measured)?;
     phase("checking all entries")?;
-    driven.entries = drive::read_all(&store, |key, value| made_version(key, value).is_some())?;
+    driven.entries = drive::read_all(&store, |key, value| corpus.is_written(key, value))?;
     if let Some(wanted) = recording.entries_at_end.filter(|wanted| *wanted != driven.entries) {
         let entries = driven.entries;
         return Err(

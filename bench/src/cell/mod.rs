@@ -20,6 +20,7 @@ use crate::trace::Recording;
 use crate::usage::{Transfers, Usage};
 use crate::workload::{Op, Workload};
 use crate::{Counters, Result, Setup};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -62,11 +63,34 @@ impl Source {
     /// # Errors
     /// Those of reading a file.
     pub fn open(&self) -> Result<Corpus> {
+        self.open_seen(&Interrupt::default(), |_, _| ())
+    }
+
+    /// The same for a user who may end it, and sees on the terminal how far it is.
+    ///
+    /// # Errors
+    /// Those of reading a file; that the user ended it.
+    pub fn open_shown(&self, interrupt: &Interrupt) -> Result<Corpus> {
+        let bar = ProgressBar::new(0);
+        bar.set_style(ProgressStyle::with_template("{bar:30} {percent} % of the file, {eta} left")?);
+        let corpus = self.open_seen(interrupt, |entries, read| {
+            bar.set_length(entries);
+            bar.set_position(read);
+        });
+        bar.finish_and_clear();
+        corpus
+    }
+
+    fn open_seen(&self, interrupt: &Interrupt, seen: impl FnMut(u64, u64)) -> Result<Corpus> {
         Ok(match self {
             Self::Made(made) => Corpus::Made(*made),
             Self::File { path, table, seed, .. } => {
-                let sample = Sample::read(path, table.as_deref(), *seed);
-                Corpus::Sample(sample.map_err(|error| format!("{}: {error}", self.named()))?)
+                let sample = Sample::read(path, table.as_deref(), *seed, interrupt, seen);
+                // That it was interrupted is nothing of the file.
+                let named = |error| {
+                    if interrupt.came() { error } else { format!("{}: {error}", self.named()).into() }
+                };
+                Corpus::Sample(sample.map_err(named)?)
             }
             Self::Trace(recording) => Corpus::Traced(Box::new(Traced::open(recording)?)),
         })

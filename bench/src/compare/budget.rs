@@ -172,7 +172,7 @@ mod tests {
         assert!(error.contains("--rounds 2; or --duration 9.9; or only --workloads get"), "{error}");
         // What is proposed fits, and not much more would.
         for (budget, wanted) in
-            [(60.0, "--rounds 1;"), (100.0, "--rounds 2;"), (30.0, "what fits: --duration 1.1")]
+            [(60.0, "--rounds 1;"), (100.0, "--rounds 2;"), (30.0, "what fits: --duration 1.3")]
         {
             let error = check(&plans, 0.0, budget).unwrap_err().to_string();
             assert!(error.contains(wanted), "{budget}: {error}");

@@ -110,7 +110,7 @@ pub struct Options {
     #[arg(long)]
     pub cold: bool,
     /// Where a directory for the stores is made; the current one by default
-    #[arg(long)]
+    #[arg(long, value_parser = crate::sizes::directory)]
     pub dir: Option<PathBuf>,
     /// Leave the stores there
     #[arg(long)]
@@ -280,11 +280,24 @@ impl Options {
         Outputs { json: self.json.clone(), html }
     }
 
+    /// An option that belongs to another is refused without it. clap waives that where something conflicts with the
+    /// other.
+    fn check_companions(&self) -> Result<()> {
+        if self.trace_speed.is_some() && self.trace.is_none() {
+            return Err("--trace-speed goes with --trace".into());
+        }
+        if self.table.is_some() && self.from.is_none() {
+            return Err("--table goes with --from".into());
+        }
+        Ok(())
+    }
+
     /// What is to be run. Data that have to be brought into another form go to `dir`, unless the user ends it.
     ///
     /// # Errors
     /// What is wrong; that it was interrupted.
     pub fn parts(&self, dir: &Path, interrupt: &Interrupt) -> Result<Vec<PartPlan>> {
+        self.check_companions()?;
         match self.preset {
             Some(Preset::Article) => return super::article::parts(self),
             _ if self.is_tour() => return super::quick::parts(self, dir, interrupt),
@@ -318,7 +331,7 @@ impl Options {
         }
         let values = self.values.unwrap_or(Sizes::Fixed(value_len.unwrap_or(VALUE)));
         let source = self.source(entries, values, dir, interrupt)?;
-        let corpus = source.open()?;
+        let corpus = source.open_shown(interrupt)?;
         if matches!(source, Source::File { .. })
             && let Some(workload) = workloads.iter().find(|workload| workload.inserts())
         {
@@ -405,8 +418,8 @@ impl Options {
                 "open loop: {rate} operations a second are due, each a transaction of its own; latencies count from when"
             ));
         }
-        // Neither loads nor replays follow what they write.
-        let followed = workloads.iter().any(|w| matches!(w.work, Work::Run(_)) && w.writes());
+        // Loads do not follow what they write.
+        let followed = workloads.iter().any(|w| !matches!(w.work, Work::Load { .. }) && w.writes());
         let title = match self.memory {
             Some(memory) => format!("{} of data, {} MiB of memory", size(data_bytes), memory >> 20),
             None => format!("{} of data", size(data_bytes)),

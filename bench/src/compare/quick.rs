@@ -36,7 +36,7 @@ pub(super) fn parts(options: &Options, dir: &Path, interrupt: &Interrupt) -> Res
         let source = source_of((cities, SHIPPED.into()), None, options.seed, dir, interrupt)?;
         let small = Options { memory: None, ..options.clone() };
         let workloads = vec![find("get-txn")?, find("scan")?];
-        let mut plan = small.part(&source.open()?, source, workloads, pace)?;
+        let mut plan = small.part(&source.open_shown(interrupt)?, source, workloads, pace)?;
         plan.part.title = "cities of the world, in memory".into();
         parts.push(plan);
     } else {

@@ -109,7 +109,6 @@ impl Runner {
     /// I/O errors.
     pub fn new(dir: Option<&Path>, keep: bool, outputs: Outputs, interrupt: Interrupt) -> Result<Self> {
         let parent = dir.map_or_else(|| PathBuf::from("."), Path::to_owned);
-        std::fs::create_dir_all(&parent)?;
         remove_leftovers();
         let passing = tempfile::Builder::new().prefix("bifold-bench-").tempdir_in(&parent)?;
         let dir = if keep { Dir::Kept(passing.keep()) } else { Dir::Passing(passing) };

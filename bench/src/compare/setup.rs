@@ -43,6 +43,7 @@ pub fn setup_for(data: u64, memory: &Memory) -> (Setup, String) {
         file_bytes_max: data * 16 + (8 << 30),
         populate: false,
         read_ahead: true,
+        readers: 1,
         sabotage: None,
     };
     let mib = |bytes: u64| bytes >> 20;

@@ -53,7 +53,7 @@ fn lines_become_entries_and_databases_stay_themselves() {
     let error = database_of(&file, dir.path(), &Interrupt::that_came()).unwrap_err();
     assert_eq!(error.to_string(), "it was interrupted");
     assert_eq!(database_of(&made, dir.path(), &Interrupt::default()).unwrap(), made.canonicalize().unwrap());
-    assert_eq!(Sample::read(&made, None, 1).unwrap().entries(), 5);
+    assert_eq!(Sample::read(&made, None, 1, &Interrupt::default(), |_, _| ()).unwrap().entries(), 5);
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub use made::{KEY_LEAST, Made, VALUE_LEAST};
 pub use order::Shuffle;
 pub use sample::Sample;
 pub use sizes::Sizes;
+pub(crate) use traced::VERSIONED;
 pub use traced::{Traced, made_version, make};
 
 use crate::Result;

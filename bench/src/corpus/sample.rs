@@ -8,12 +8,15 @@
 
 use super::{Random, mix};
 use crate::Result;
+use crate::cell::Interrupt;
 use bifold::pool;
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Entries of a sample, at most.
 const SAMPLE: u64 = 1 << 20;
+/// Entries that are read between two looks whether to go on.
+const LOOK: u64 = 1 << 10;
 /// Bytes of cache to read the file with.
 const CACHE: u64 = 8 << 20;
 
@@ -35,11 +38,18 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Reads the sample of `table` in the Bifold database `file`; the largest table, if it is not said which.
+    /// Reads the sample of `table` in the Bifold database `file`; the largest table, if it is not said which. `seen` hears
+    /// from time to time of how many entries so many were read.
     ///
     /// # Errors
-    /// Those of opening and reading; a file without entries; keys that take more than 4 GiB.
-    pub fn read(file: &Path, table: Option<&str>, seed: u64) -> Result<Self> {
+    /// Those of opening and reading; a file without entries; keys that take more than 4 GiB; that the user ended it.
+    pub fn read(
+        file: &Path,
+        table: Option<&str>,
+        seed: u64,
+        interrupt: &Interrupt,
+        mut seen: impl FnMut(u64, u64),
+    ) -> Result<Self> {
         let db = open(file)?;
         let txn = db.read()?;
         let table = match table {
@@ -64,6 +74,10 @@ impl Sample {
         };
         let (mut cursor, mut number, mut value_bytes) = (txn.table(&table)?.cursor(), 0, 0);
         while let Some((key, value)) = cursor.next()? {
+            if number % LOOK == 0 {
+                interrupt.check()?;
+                seen(entries, number);
+            }
             if number % every == 0 {
                 sample.keys.extend_from_slice(key);
                 let end = u32::try_from(sample.keys.len()).map_err(|_| "keys of more than 4 GiB")?;
@@ -209,7 +223,12 @@ mod tests {
         })
         .unwrap();
         db.close().unwrap();
-        let sample = Sample::read(&file, None, 7).unwrap();
+        let read = |file: &Path, table| Sample::read(file, table, 7, &Interrupt::default(), |_, _| ());
+        let mut seen = Vec::new();
+        let error = Sample::read(&file, None, 7, &Interrupt::that_came(), |of, _| seen.push(of)).unwrap_err();
+        assert_eq!((error.to_string().as_str(), seen.len()), ("it was interrupted", 0));
+        let sample = Sample::read(&file, None, 7, &Interrupt::default(), |of, _| seen.push(of)).unwrap();
+        assert_eq!(seen, [1000]);
         assert_eq!((sample.table(), sample.entries(), sample.known()), ("large", 1000, 1000));
         let corpus = Corpus::Sample(sample);
         let (mut key, mut value) = (Vec::new(), Vec::new());
@@ -239,8 +258,8 @@ mod tests {
             seen.dedup();
             assert_eq!(seen.len(), 1000);
         }
-        assert_eq!(Sample::read(&file, Some("small"), 7).unwrap().entries(), 1);
-        assert!(Sample::read(&file, Some("none"), 7).is_err());
-        assert!(Sample::read(&dir.path().join("none"), None, 7).is_err());
+        assert_eq!(read(&file, Some("small")).unwrap().entries(), 1);
+        assert!(read(&file, Some("none")).is_err());
+        assert!(read(&dir.path().join("none"), None).is_err());
     }
 }

@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Bytes of cache to read what was prepared with.
 const CACHE: u64 = 4 << 20;
 /// Bytes of the least value that has a version.
-const VERSIONED: usize = 8;
+pub(crate) const VERSIONED: usize = 8;
 
 /// A trace that was prepared.
 #[derive(Debug)]

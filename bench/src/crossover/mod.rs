@@ -38,7 +38,6 @@ use std::path::{Path, PathBuf};
 /// I/O errors of the results. How a side fails is a result.
 pub fn crossover(options: &Options) -> Result<bool> {
     let parent = options.dir.clone().unwrap_or_else(|| PathBuf::from("."));
-    std::fs::create_dir_all(&parent)?;
     let here = Environment::here(&parent);
     let sweep = match &options.resume {
         None => Sweep::new(options.settings()?, here),

@@ -55,7 +55,7 @@ pub struct Options {
     )]
     pub resume: Option<PathBuf>,
     /// Where a directory for the stores is made, and removed again; the current one by default
-    #[arg(long)]
+    #[arg(long, value_parser = crate::sizes::directory)]
     pub dir: Option<PathBuf>,
     /// Write all figures to this file, rewritten after every repeat; that of --resume by default
     #[arg(long)]

@@ -15,6 +15,7 @@
 //! the process may have.
 #![forbid(unsafe_code)]
 
+use crate::corpus::VERSIONED;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -42,6 +43,15 @@ pub(super) enum Content {
     Nothing,
     /// The value of this version.
     Version(u32),
+    /// A value of so many bytes, too few to say a version.
+    Short(usize),
+}
+
+impl Content {
+    /// What a value of `len` bytes is that says this version, or says none.
+    pub(super) fn of(version: u32, len: usize) -> Self {
+        if len < VERSIONED { Self::Short(len) } else { Self::Version(version) }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -110,15 +120,26 @@ pub(super) struct History {
     stripes: Vec<Mutex<HashMap<u64, Entry>>>,
 }
 
+/// Of so many entries that may be written one in how many is followed, and how many are at the most.
+fn sampled(entries: u64, memory: Option<u64>) -> (u64, u64) {
+    let most = memory.map_or(MOST, |memory| (memory / PART / ENTRY).clamp(1, MOST));
+    // Rounded so that there are enough of them, but never too many.
+    let enough = 1 << (entries / LEAST).clamp(1, EVERY).ilog2();
+    ((entries / most).next_power_of_two().max(enough), most)
+}
+
+/// How many of `entries` are followed, about, in a process that has so many bytes of `memory`, if it is bounded.
+pub(crate) fn followed(entries: u64, memory: Option<u64>) -> u64 {
+    let (every, most) = sampled(entries, memory);
+    entries.div_ceil(every).min(most)
+}
+
 impl History {
     /// Of a run that may write about `entries` entries, in a process with so many bytes of `memory`, if it is bounded.
     pub(super) fn new(entries: u64, memory: Option<u64>, seed: u64) -> Self {
         static RUNS: AtomicU64 = AtomicU64::new(0);
         let run = u64::from(std::process::id()) << 16 | RUNS.fetch_add(1, Ordering::Relaxed);
-        let most = memory.map_or(MOST, |memory| (memory / PART / ENTRY).clamp(1, MOST));
-        // Rounded so that there are enough of them, but never too many.
-        let enough = 1 << (entries / LEAST).clamp(1, EVERY).ilog2();
-        let every = (entries / most).next_power_of_two().max(enough);
+        let (every, most) = sampled(entries, memory);
         Self {
             clock: Clock(AtomicU64::new(1)),
             mask: every - 1,
@@ -159,13 +180,23 @@ impl History {
         puts: bool,
         batch: &mut Batch,
     ) -> Option<u32> {
+        let content = (!puts).then_some(Content::Nothing);
+        self.begin_each(keys.map(|(tag, key)| (tag, key, content)), batch)
+    }
+
+    /// The same of keys with each what it will have, if that is not a value of the version returned.
+    pub(super) fn begin_each<'k>(
+        &self,
+        keys: impl Iterator<Item = (u64, &'k [u8], Option<Content>)>,
+        batch: &mut Batch,
+    ) -> Option<u32> {
         batch.tags.clear();
-        for (tag, key) in keys.filter(|(tag, _)| self.follows(*tag)) {
+        for (tag, key, content) in keys.filter(|(tag, ..)| self.follows(*tag)) {
             if batch.tags.is_empty() {
                 batch.begun = self.tick();
             }
             batch.tags.push(tag);
-            let content = if puts { Content::Version(self.version(batch.begun)) } else { Content::Nothing };
+            let content = content.unwrap_or(Content::Version(self.version(batch.begun)));
             self.note(tag, key, Written { begun: batch.begun, acknowledged: UNDER_WAY, content });
         }
         (!batch.tags.is_empty()).then(|| self.version(batch.begun))

@@ -231,3 +231,30 @@ fn of_few_entries_about_a_thousand_are_followed() {
         assert!(followed <= (2 * LEAST).max(entries / EVERY), "{followed} of {entries}");
     }
 }
+
+#[test]
+fn values_that_say_no_version_are_told_by_their_lengths() {
+    let (history, mut batch) = (History::new(1, None, 1), Batch::default());
+    let all = [Content::Short(5), Content::Short(6), Content::Nothing, Content::of(0, 8)];
+    // What was there before is learnt from the first read, and is not there any more after the first write.
+    let write = |content, batch: &mut Batch| {
+        history.begin_each(std::iter::once((0, KEY, Some(content))), batch).unwrap();
+        history.acknowledge(batch);
+    };
+    for content in [all[0], all[1], all[2], all[0]] {
+        write(content, &mut batch);
+        let since = history.now();
+        for shown in all {
+            assert_eq!(history.may_show(0, KEY, shown, since), shown == content, "{shown:?} of {content:?}");
+        }
+    }
+    assert_eq!([Content::of(7, 7), Content::of(7, 8)], [Content::Short(7), Content::Version(7)]);
+    // Of a transaction, those that say no version and those that do.
+    let keys = [(0, KEY, Some(Content::Short(3))), (1, &b"other"[..], None)];
+    let version = history.begin_each(keys.into_iter(), &mut batch).unwrap();
+    history.acknowledge(&mut batch);
+    let since = history.now();
+    assert!(history.may_show(0, KEY, Content::Short(3), since));
+    assert!(history.may_show(1, b"other", Content::Version(version), since));
+    assert!(!history.may_show(1, b"other", Content::Short(3), since));
+}

@@ -24,13 +24,14 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use history::followed;
 pub use load::{load, read_all};
 pub use reading::{Checked, check_nanos};
 pub use replay::{Replayed, replay};
 pub use tally::{Latencies, OpTally, Tally};
 
 use crate::corpus::Corpus;
-use crate::workload::{Op, Role, Threads};
+use crate::workload::{Op, Role};
 use crate::{Result, Store};
 use held::read_held;
 use history::History;
@@ -85,13 +86,13 @@ pub struct Job<'a, S> {
     pub pace: &'a Pace,
 }
 
-/// How a rate was kept.
+/// How a rate was kept, or the pace of a recording.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct OpenLoop {
     /// Operations that were due before the run ended. Of a run of so many operations, those that would have been if
-    /// more had been asked for.
+    /// more had been asked for; of a replay, all its calls.
     pub due: u64,
-    /// Of these, those that were begun.
+    /// Of these, those that were begun; of a replay those begun before the recorded time was over.
     pub begun: u64,
 }
 
@@ -149,7 +150,7 @@ pub type Tell<'a> = &'a mut (dyn FnMut(Moment) + Send);
 pub fn run<S: Store>(job: &Job<'_, S>, tell: Tell<'_>) -> Result<Driven> {
     let &Job { store, pace, entries, .. } = job;
     check(job.roles)?;
-    let of = |role: &Role| if role.threads == Threads::All { pace.threads.max(1) } else { 1 };
+    let of = |role: &Role| role.threads.count(pace.threads);
     let paced = |role: &Role| role.measured && !role.in_snapshot;
     let threads: u64 = job.roles.iter().map(of).sum();
     let measured: u64 = job.roles.iter().filter(|role| paced(role)).map(of).sum();

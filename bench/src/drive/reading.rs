@@ -16,6 +16,8 @@ enum Wrong {
     Value,
     /// An earlier state than the read may be shown.
     Earlier,
+    /// No value, where the read must be shown one.
+    Missing,
 }
 
 /// A read transaction, and what it was shown.
@@ -41,8 +43,8 @@ impl<'a> Reading<'a> {
         match (self.corpus.version(key, value), self.history) {
             (None, _) => self.note(key, Wrong::Value),
             (Some(version), Some((history, since))) => {
-                let tag = self.corpus.tag(key);
-                if history.follows(tag) && !history.may_show(tag, key, Content::Version(version), since) {
+                let (tag, content) = (self.corpus.tag(key), Content::of(version, value.len()));
+                if history.follows(tag) && !history.may_show(tag, key, content, since) {
                     self.note(key, Wrong::Earlier);
                 }
             }
@@ -50,6 +52,15 @@ impl<'a> Reading<'a> {
         }
         self.entries += 1;
         self.bytes += (key.len() + value.len()) as u64;
+    }
+
+    /// A key that was asked for, of which nothing was shown.
+    pub(super) fn miss(&mut self, key: &[u8]) {
+        let Some((history, since)) = self.history else { return };
+        let tag = self.corpus.tag(key);
+        if history.follows(tag) && !history.may_show(tag, key, Content::Nothing, since) {
+            self.note(key, Wrong::Missing);
+        }
     }
 
     /// An entry that was not asked for.
@@ -72,6 +83,9 @@ impl<'a> Reading<'a> {
                 format!(
                     "key {key} has an earlier value than a commit acknowledged before the read left there"
                 )
+            }
+            Wrong::Missing => {
+                format!("key {key} has no value, and a commit acknowledged before the read left one there")
             }
         })
     }
@@ -111,7 +125,7 @@ impl Driven {
             let mut shown = vec![Some(Content::Nothing); part.len()];
             store.get_many(&asked, |index, value| {
                 if let (Some(key), Some(shown)) = (asked.get(index), shown.get_mut(index)) {
-                    *shown = corpus.version(key, value).map(Content::Version);
+                    *shown = corpus.version(key, value).map(|version| Content::of(version, value.len()));
                 }
             })?;
             for ((tag, key), shown) in part.iter().zip(shown) {
@@ -137,7 +151,11 @@ impl Driven {
 pub fn check_nanos(corpus: &Corpus, writes: bool) -> f64 {
     const ENTRIES: u64 = 1000;
     const TIMES: u64 = 100;
-    let known = corpus.known().max(1);
+    let known = match corpus {
+        Corpus::Traced(traced) => traced.recording().changed,
+        Corpus::Made(_) | Corpus::Sample(_) => corpus.known(),
+    };
+    let known = known.max(1);
     let history = History::new(known, None, 0);
     let (mut entries, mut batch) = (Vec::new(), Batch::default());
     for number in 0..ENTRIES {

@@ -2,15 +2,20 @@
 //!
 //! Each thread reads the file for itself, as it goes. Gets that follow each other in one transaction are done in one
 //! transaction; changes of a write transaction are kept until its commit, and then put and deleted.
+//!
+//! What was last written is known of the keys that are followed ([`History`]), and reads of them are held to it, as in
+//! any run that writes.
 #![forbid(unsafe_code)]
 
-use super::reading::hex;
+use super::history::{Batch, Content, History};
+use super::reading::{Reading, hex};
 use super::tally::Tally;
 use super::turns::{Turn, Turns};
 use super::{Begin, Driven};
-use crate::corpus::{Traced, made_version, make};
+use crate::corpus::{Corpus, Traced, VERSIONED, make};
+use crate::memory::limit_here;
 use crate::trace::{Changes, Expected, Session, Span, Step, after};
-use crate::workload::Op;
+use crate::workload::{Op, Replay};
 use crate::{Order, Result, Store};
 use bifold::trace::{Event, Reader};
 use std::cell::{Cell, RefCell};
@@ -36,37 +41,44 @@ pub struct Replayed {
     pub notes: Vec<String>,
 }
 
-/// Replays a trace on a store that holds what was there when its recording began.
-///
-/// # Errors
-/// The store's; which value was wrong, or missing, and at which event; those of reading the trace.
-pub fn replay<S: Store>(
-    store: &S,
-    traced: &Traced,
-    speed: Option<f64>,
-    begin: Begin<'_>,
-) -> Result<Replayed> {
-    const LOOK: Duration = Duration::from_millis(10);
-    let (mut readers, mut firsts) = (Vec::new(), Vec::new());
+/// The threads of a trace, each with when its first event was recorded, and its events.
+fn threads(traced: &Traced) -> Result<Vec<(u32, u64, Events)>> {
+    let mut readers = Vec::new();
     for thread in traced.threads() {
         let mut events = Reader::open(&traced.recording().trace)?.only(*thread).peekable();
-        firsts.push(events.peek().and_then(|event| event.as_ref().ok()).map_or(u64::MAX, |e| e.micros));
-        readers.push((*thread, events));
+        let first = events.peek().and_then(|event| event.as_ref().ok()).map_or(u64::MAX, |e| e.micros);
+        readers.push((*thread, first, events));
     }
+    Ok(readers)
+}
+
+/// Replays a trace, which `corpus` is, as `how` says on a store that holds what was there when its recording began.
+///
+/// # Errors
+/// The store's; which value was wrong, or an earlier one, or missing, and at which event; those of reading the trace; a
+/// corpus that is none.
+pub fn replay<S: Store>(store: &S, corpus: &Corpus, how: &Replay, begin: Begin<'_>) -> Result<Replayed> {
+    const LOOK: Duration = Duration::from_millis(10);
+    let Corpus::Traced(traced) = corpus else { return Err("no trace is to be replayed".into()) };
+    let recording = traced.recording();
+    let readers = threads(traced)?;
+    let firsts: Vec<u64> = readers.iter().map(|(_, first, _)| *first).collect();
+    let history = (how.commits > 0).then(|| History::new(recording.changed, limit_here(), recording.events));
     let count = || store.counters().map_or(0, |counters| counters.checkpoints);
     let (mut done, mut differing) = (Tally::default(), Differing::default());
     let (mut seconds, mut checkpoints, mut seen) = (0.0f64, Vec::new(), count());
     begin();
-    let turns = Turns::begin(&firsts, speed);
+    let turns = Turns::begin(&firsts, recording.first_micros.saturating_add(recording.micros), how.speed);
     thread::scope(|scope| -> Result<()> {
         let mut threads = Vec::new();
-        for (me, (thread, events)) in readers.into_iter().enumerate() {
-            let turns = &turns;
+        for (me, (thread, _, events)) in readers.into_iter().enumerate() {
+            let (turns, data) = (&turns, Data { corpus, traced, history: history.as_ref() });
             threads.push(scope.spawn(move || {
-                let mut thread = Thread::new(store, traced, Turn::new(turns, me), turns, thread);
+                let mut thread = Thread::new(store, data, Turn::new(turns, me), turns, thread);
                 let result = thread.run(events);
                 // Whoever fails ends it for all.
                 result.inspect_err(|_| turns.stop())?;
+                thread.tally.open_loop = thread.turn.kept();
                 Ok::<_, Box<dyn std::error::Error + Send + Sync>>((
                     thread.tally,
                     thread.differing,
@@ -91,6 +103,7 @@ pub fn replay<S: Store>(
         Ok(())
     })?;
     let series = std::mem::take(&mut done.series);
+    let open_loop = how.speed.map(|_| done.open_loop);
     let driven = Driven {
         measured: done,
         beside: Tally::default(),
@@ -98,8 +111,8 @@ pub fn replay<S: Store>(
         series,
         checkpoints,
         entries: 0,
-        open_loop: None,
-        history: None,
+        open_loop,
+        history,
     };
     Ok(Replayed { driven, notes: differing.words(S::NAME) })
 }
@@ -134,24 +147,14 @@ impl Differing {
     }
 }
 
-/// Checks what a store shows.
-#[derive(Default, Debug)]
-struct Reading {
-    entries: u64,
-    bytes: u64,
-    /// The key of the first wrong value.
-    wrong: Option<Vec<u8>>,
-}
-
-impl Reading {
-    #[inline]
-    fn see(&mut self, key: &[u8], value: &[u8]) {
-        if made_version(key, value).is_none() {
-            self.wrong.get_or_insert_with(|| key.to_vec());
-        }
-        self.entries += 1;
-        self.bytes += (key.len() + value.len()) as u64;
-    }
+/// What a store holds, and what is known of it.
+#[derive(Clone, Copy)]
+struct Data<'a> {
+    /// The trace's.
+    corpus: &'a Corpus,
+    traced: &'a Traced,
+    /// What was written; nothing if nothing is.
+    history: Option<&'a History>,
 }
 
 /// A get that is to be done.
@@ -167,7 +170,7 @@ struct Get {
 /// A replaying thread.
 struct Thread<'a, S> {
     store: &'a S,
-    traced: &'a Traced,
+    data: Data<'a>,
     session: Session<'a>,
     turn: Turn<'a>,
     turns: &'a Turns,
@@ -179,17 +182,20 @@ struct Thread<'a, S> {
     /// Gets of one transaction that follow each other, and their transaction.
     gets: Vec<Get>,
     txn: u64,
-    /// Of the next values.
+    /// Of the next values that are not followed.
     version: u32,
+    /// What of the commit at hand is followed.
+    batch: Batch,
     tally: Tally,
     differing: Differing,
 }
 
 impl<'a, S: Store> Thread<'a, S> {
-    fn new(store: &'a S, traced: &'a Traced, turn: Turn<'a>, turns: &'a Turns, thread: u32) -> Self {
+    fn new(store: &'a S, data: Data<'a>, turn: Turn<'a>, turns: &'a Turns, thread: u32) -> Self {
+        let traced = data.traced;
         Self {
             store,
-            traced,
+            data,
             session: Session::new(traced.tables(), traced.shared(), traced.recording().hidden, thread),
             turn,
             turns,
@@ -199,6 +205,7 @@ impl<'a, S: Store> Thread<'a, S> {
             gets: Vec::new(),
             txn: 0,
             version: thread.wrapping_mul(1 << 20),
+            batch: Batch::default(),
             tally: Tally::default(),
             differing: Differing::default(),
         }
@@ -256,10 +263,15 @@ impl<'a, S: Store> Thread<'a, S> {
         self.tally.note(op, ended.saturating_duration_since(begun), ended.saturating_duration_since(start));
     }
 
+    /// For a read that is about to begin.
+    fn reading(&self) -> Reading<'a> {
+        Reading::begin(self.data.corpus, self.data.history)
+    }
+
     /// Takes note of what was read, if it was right.
-    fn settle(&mut self, reading: Reading, found: u64) -> Result<()> {
-        if let Some(key) = reading.wrong {
-            return self.wrong(self.number, &format!("the value of key {} is wrong", hex(&key)));
+    fn settle(&mut self, reading: &Reading<'_>, found: u64) -> Result<()> {
+        if let Some(wrong) = reading.wrong() {
+            return self.wrong(self.number, &wrong);
         }
         if found != reading.entries {
             return self.wrong(self.number, &format!("{} of {found} entries were shown", reading.entries));
@@ -275,7 +287,7 @@ impl<'a, S: Store> Thread<'a, S> {
         if expected.is(len) {
             return Ok(());
         }
-        if fresh && self.traced.recording().exact {
+        if fresh && self.data.traced.recording().exact {
             let said = |len: Option<u64>| {
                 len.map_or_else(|| "nothing".to_owned(), |len| format!("a value of {len} bytes"))
             };
@@ -298,7 +310,7 @@ impl<'a, S: Store> Thread<'a, S> {
         }
         let gets = std::mem::take(&mut self.gets);
         let (mut times, at) = (Vec::with_capacity(gets.len()), Cell::new(0));
-        let shown = RefCell::new((Reading::default(), vec![None; gets.len()]));
+        let shown = RefCell::new((self.reading(), vec![None; gets.len()]));
         let keys = gets.iter().enumerate().map(|(index, get)| {
             // Where the store asks for the next key, it is done with the one before.
             if let Some((_, ended)) = times.last_mut() {
@@ -315,8 +327,10 @@ impl<'a, S: Store> Thread<'a, S> {
         })?;
         let ended = Instant::now();
         self.tally.transactions += 1;
-        let (reading, lens) = shown.into_inner();
-        self.settle(reading, found)?;
+        let (mut reading, lens) = shown.into_inner();
+        let missing = gets.iter().zip(&lens).filter(|(_, len)| len.is_none());
+        missing.for_each(|(get, _)| reading.miss(&get.key));
+        self.settle(&reading, found)?;
         for ((get, len), (begun, last)) in gets.iter().zip(lens).zip(&times) {
             self.compare((&get.key, get.expected, get.fresh), get.number, len)?;
             let op = if get.expected == Expected::Missing { Op::Missing } else { Op::Read };
@@ -329,7 +343,7 @@ impl<'a, S: Store> Thread<'a, S> {
 
     fn get_many(&mut self, keys: &[Vec<u8>], expected: &[Expected], fresh: bool) -> Result<()> {
         let begun = self.turn.wait(self.micros);
-        let (mut reading, mut lens) = (Reading::default(), vec![None; keys.len()]);
+        let (mut reading, mut lens) = (self.reading(), vec![None; keys.len()]);
         let found = self.store.get_many(keys, |index, value| {
             if let (Some(key), Some(len)) = (keys.get(index), lens.get_mut(index)) {
                 *len = Some(value.len() as u64);
@@ -338,7 +352,8 @@ impl<'a, S: Store> Thread<'a, S> {
         })?;
         let ended = Instant::now();
         self.tally.transactions += 1;
-        self.settle(reading, found)?;
+        keys.iter().zip(&lens).filter(|(_, len)| len.is_none()).for_each(|(key, _)| reading.miss(key));
+        self.settle(&reading, found)?;
         for ((key, expected), len) in keys.iter().zip(expected).zip(lens) {
             self.compare((key, *expected, fresh), self.number, len)?;
         }
@@ -355,7 +370,7 @@ impl<'a, S: Store> Thread<'a, S> {
     ) -> Result<()> {
         let begun = self.turn.wait(self.micros);
         self.tally.transactions += 1;
-        let recording = self.traced.recording();
+        let recording = self.data.traced.recording();
         let sure = fresh && recording.exact && recording.complete && chained.is_none();
         let seen = match chained {
             None => {
@@ -407,7 +422,7 @@ impl<'a, S: Store> Thread<'a, S> {
         if limit == 0 {
             return Ok((0, begun, None));
         }
-        let mut reading = Reading::default();
+        let mut reading = self.reading();
         let (mut last, mut in_order): (Option<Vec<u8>>, bool) = (None, true);
         let mut shown = 0;
         let see = |key: &[u8], value: &[u8]| {
@@ -421,7 +436,7 @@ impl<'a, S: Store> Thread<'a, S> {
         let found = if back {
             // The first one shown may be the bound, which does not belong to it.
             let outside = u64::from(matches!(span.upper, std::ops::Bound::Excluded(_)));
-            let from = self.traced.tables().last(span);
+            let from = self.data.traced.tables().last(span);
             self.store.scan_back(&from, limit.saturating_add(outside), see)?
         } else {
             self.store.scan(&span.first(), limit, see)?
@@ -431,7 +446,7 @@ impl<'a, S: Store> Thread<'a, S> {
             self.wrong(self.number, "a scan shows entries out of order, or not all of them")?;
         }
         let seen = reading.entries;
-        self.settle(reading, seen)?;
+        self.settle(&reading, seen)?;
         self.note(if back { Op::ScanBack } else { Op::Scan }, begun, ended);
         Ok((seen, ended, last))
     }
@@ -441,7 +456,7 @@ impl<'a, S: Store> Thread<'a, S> {
         let mut keys: Vec<Vec<u8>> = Vec::new();
         let mut from = span.first();
         loop {
-            let (mut reading, mut beyond) = (Reading::default(), false);
+            let (mut reading, mut beyond) = (self.reading(), false);
             let found = self.store.scan(&from, LISTED, |key, value| {
                 reading.see(key, value);
                 beyond |= !span.contains(key);
@@ -449,7 +464,7 @@ impl<'a, S: Store> Thread<'a, S> {
                     keys.push(key.to_vec());
                 }
             })?;
-            self.settle(reading, found)?;
+            self.settle(&reading, found)?;
             match keys.last() {
                 Some(last) if found == LISTED && !beyond => from = after(last),
                 _ => return Ok(keys),
@@ -467,20 +482,39 @@ impl<'a, S: Store> Thread<'a, S> {
         self.tally.bytes_written += bytes + deletes.iter().map(|key| key.len() as u64).sum::<u64>();
         if !puts.is_empty() {
             self.version = self.version.wrapping_add(1);
-            let version = self.version;
+            let short = |len: u64| (len < VERSIONED as u64).then_some(Content::Short(len as usize));
+            let keys = puts.iter().map(|(key, len)| (key.as_slice(), short(*len)));
+            let version = self.begin_changes(keys).unwrap_or(self.version);
             let entries = puts.iter().map(|(key, len)| {
                 let mut value = Vec::new();
                 make(key, version, *len, &mut value);
                 (key, value)
             });
             self.store.put(Order::Random, entries)?;
+            self.acknowledged();
             begun = self.note_commit(Op::Insert, puts.len() as u64, begun);
         }
         if !deletes.is_empty() {
+            self.begin_changes(deletes.iter().map(|key| (key.as_slice(), Some(Content::Nothing))));
             self.store.delete(deletes.iter())?;
+            self.acknowledged();
             self.note_commit(Op::Delete, deletes.len() as u64, begun);
         }
         Ok(())
+    }
+
+    /// These keys are about to be changed, with each what it will have if that says no version. Returns the version that
+    /// the others must have, if it is given.
+    fn begin_changes<'k>(&mut self, keys: impl Iterator<Item = (&'k [u8], Option<Content>)>) -> Option<u32> {
+        let corpus = self.data.corpus;
+        let keys = keys.map(|(key, content)| (corpus.tag(key), key, content));
+        self.data.history?.begin_each(keys, &mut self.batch)
+    }
+
+    fn acknowledged(&mut self) {
+        if let Some(history) = self.data.history {
+            history.acknowledge(&mut self.batch);
+        }
     }
 
     /// A commit of several entries is one latency; its entries count each. Returns when it ended.

@@ -4,7 +4,7 @@ use super::*;
 use crate::corpus::{Made, Sizes};
 use crate::store::GetHeld;
 use crate::workload::{Distribution, Op, Work, find};
-use crate::{Order, Setup};
+use crate::{Counters, Order, Setup};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ struct Memory {
     gets: AtomicU64,
     /// How many entries were put at once, or asked for, of those times when there were several.
     batches: Mutex<Vec<usize>>,
-    /// Gets wait until it is open, if there is one.
+    /// Gets wait until it is open, if there is one: until the first of them counts.
     gate: Option<(Mutex<bool>, Condvar)>,
     /// How long each get takes.
     slow: Duration,
@@ -118,6 +118,12 @@ impl Store for Memory {
         Ok(())
     }
 
+    /// They are asked for as soon as what is done counts: only then is the gate opened, if there is one.
+    fn counters(&self) -> Option<Counters> {
+        self.open_gate();
+        None
+    }
+
     fn close(self) -> Result<()> {
         Ok(())
     }
@@ -127,21 +133,12 @@ fn corpus() -> Corpus {
     Corpus::Made(Made { entries: 500, keys: Sizes::Fixed(16), values: Sizes::Fixed(20), seed: 1 })
 }
 
-/// Does `roles` on a loaded store; `begin` hears when the warm-up is over.
-fn driven(
-    store: &Memory,
-    roles: &[Role],
-    pace: Pace,
-    mut begin: impl FnMut(&Memory) + Send,
-) -> Result<Driven> {
+/// Does `roles` on a loaded store.
+fn driven(store: &Memory, roles: &[Role], pace: Pace) -> Result<Driven> {
     let corpus = corpus();
     corpus.for_each(true, |key, value| store.put(Order::Sorted, std::iter::once((key, value)))).unwrap();
     let job = Job { store, corpus: &corpus, roles, entries: corpus.entries(), pace: &pace };
-    run(&job, &mut |moment| {
-        if moment == Moment::Begin {
-            begin(store);
-        }
-    })
+    run(&job, &mut |_| ())
 }
 
 fn pace(rate: f64, warmup: f64, until: Until) -> Pace {
@@ -153,7 +150,7 @@ fn what_was_due_in_the_warmup_delays_nothing_that_counts() {
     // Forty gets are due before the first of them is let go.
     let store = Memory { gate: Some(<_>::default()), ..Memory::default() };
     let pace = pace(200.0, 0.2, Until::Operations(30));
-    let driven = driven(&store, &[Role::of(Op::Read)], pace, Memory::open_gate).unwrap();
+    let driven = driven(&store, &[Role::of(Op::Read)], pace).unwrap();
     assert_eq!(driven.measured.count(), 30);
     let gets = store.gets.load(Ordering::Relaxed);
     assert!(gets <= 31, "at most one of the warm-up: {gets}");
@@ -161,10 +158,21 @@ fn what_was_due_in_the_warmup_delays_nothing_that_counts() {
 }
 
 #[test]
+fn a_run_that_is_over_at_once_has_something_of_each_thread() {
+    for (op, per_txn) in [(Op::Read, 1), (Op::Update, 7), (Op::Delete, 50)] {
+        let role = Role { per_txn, ..Role::of(op) };
+        let pace = Pace { threads: 3, rate: None, ..pace(1.0, 0.0, Until::Seconds(0.0)) };
+        let driven = driven(&Memory::default(), &[role], pace).unwrap();
+        assert!(driven.measured.transactions >= 3 && driven.seconds > 0.0, "{op:?}: {:?}", driven.measured);
+        assert!(driven.measured.ops.get(&op).is_some_and(|done| done.count >= 3), "{:?}", driven.measured);
+    }
+}
+
+#[test]
 fn what_was_due_and_never_begun_is_told() {
     let store = Memory { slow: Duration::from_millis(400), ..Memory::default() };
     let pace = pace(100.0, 0.0, Until::Seconds(0.2));
-    let driven = driven(&store, &[Role::of(Op::Read)], pace, |_| ()).unwrap();
+    let driven = driven(&store, &[Role::of(Op::Read)], pace).unwrap();
     let open_loop = driven.open_loop.unwrap();
     assert_eq!(open_loop.due, 20);
     assert!(open_loop.begun < 20, "each takes as long as forty that are due: {open_loop:?}");
@@ -173,7 +181,7 @@ fn what_was_due_and_never_begun_is_told() {
     // Two threads share few operations evenly, and each at its times.
     let store = Memory::default();
     let pace = Pace { threads: 2, ..self::pace(1e6, 0.0, Until::Operations(40)) };
-    let driven = self::driven(&store, &[Role::of(Op::Read)], pace, |_| ()).unwrap();
+    let driven = self::driven(&store, &[Role::of(Op::Read)], pace).unwrap();
     assert_eq!((driven.measured.count(), driven.open_loop.unwrap().begun), (40, 40));
 }
 
@@ -186,13 +194,13 @@ fn long_reader() -> Vec<Role> {
 #[test]
 fn a_snapshot_is_read_beside_the_writer_and_one_that_changes_is_found_out() {
     let pace = Pace { rate: None, ..pace(1.0, 0.0, Until::Operations(2000)) };
-    let driven = driven(&Memory::default(), &long_reader(), pace, |_| ()).unwrap();
+    let driven = driven(&Memory::default(), &long_reader(), pace).unwrap();
     assert_eq!(driven.measured.ops.keys().collect::<Vec<_>>(), [&Op::Update]);
     assert!(driven.measured.count() > 1000, "of a commit, those that differ count");
     assert!(driven.beside.ops.keys().all(|op| *op == Op::Read), "{:?}", driven.beside);
 
     let lying = Memory { lies: true, ..Memory::default() };
-    let error = self::driven(&lying, &long_reader(), pace, |_| ()).unwrap_err().to_string();
+    let error = self::driven(&lying, &long_reader(), pace).unwrap_err().to_string();
     assert!(error.contains("the snapshot has changed"), "{error}");
 }
 
@@ -215,7 +223,7 @@ fn a_transaction_is_whole_but_for_the_last_of_a_number_of_operations() {
         let store = Memory::default();
         let operations = 3 * per_txn + last;
         let pace = Pace { rate: None, ..pace(1.0, 0.0, Until::Operations(operations)) };
-        let driven = driven(&store, &[role(op, per_txn)], pace, |_| ()).unwrap();
+        let driven = driven(&store, &[role(op, per_txn)], pace).unwrap();
         assert_eq!(driven.measured.count(), operations);
         let mut batches = store.batches.into_inner().unwrap();
         assert_eq!(batches.pop(), Some(last as usize));
@@ -232,7 +240,7 @@ fn nobody_waits_for_what_was_taken_by_another() {
     // The second thread's first one would be due in a minute.
     let begun = Instant::now();
     let pace = Pace { threads: 2, ..pace(1.0 / 60.0, 0.0, Until::Operations(1)) };
-    let driven = driven(&Memory::default(), &[Role::of(Op::Read)], pace, |_| ()).unwrap();
+    let driven = driven(&Memory::default(), &[Role::of(Op::Read)], pace).unwrap();
     assert_eq!(driven.measured.count(), 1);
     assert!(begun.elapsed() < Duration::from_mins(1), "not waited for");
 }
@@ -250,10 +258,10 @@ fn deletes_are_done_beside_nothing_else() {
     let deletes = Role::of(Op::Delete);
     let mixed = Role { mix: vec![(Op::Read, 0.5), (Op::Delete, 0.5)], ..Role::of(Op::Read) };
     for roles in [&[mixed][..], &[deletes.clone(), Role::of(Op::Read)]] {
-        let error = driven(&Memory::default(), roles, pace, |_| ()).unwrap_err().to_string();
+        let error = driven(&Memory::default(), roles, pace).unwrap_err().to_string();
         assert!(error.contains("a workload that deletes can do nothing else"), "{error}");
     }
-    driven(&Memory::default(), &[deletes], pace, |_| ()).unwrap();
+    driven(&Memory::default(), &[deletes], pace).unwrap();
 }
 
 #[test]
@@ -264,7 +272,7 @@ fn what_counts_of_deletes_begins_with_one() {
         for (rate, per_txn) in [(None, 50), (Some(5000.0), 1)] {
             let pace = Pace { rate, seed, ..pace(1.0, 0.005, Until::Operations(5)) };
             let role = Role { per_txn, ..deletes.clone() };
-            let driven = driven(&Memory::default(), &[role], pace, |_| ()).unwrap();
+            let driven = driven(&Memory::default(), &[role], pace).unwrap();
             let done = |op| driven.measured.ops.get(&op).map_or(0, |done| done.count);
             assert!(done(Op::Delete) > 0, "seed {seed}: {} were put back", done(Op::Insert));
             assert!(driven.open_loop.is_none_or(|kept| kept.begun >= 5), "{:?}", driven.open_loop);

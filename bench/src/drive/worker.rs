@@ -91,9 +91,9 @@ impl<'a, S: Store> Worker<'a, S> {
     pub(super) fn run(&mut self) -> Result<()> {
         let part = if self.schedule.is_some() { 1 } else { PART };
         let mut left = 0u64;
-        while !self.shared.stopped() {
+        while !self.is_over() {
             self.wait_until_due();
-            if self.shared.stopped() {
+            if self.is_over() {
                 break;
             }
             self.begin_counting()?;
@@ -116,6 +116,13 @@ impl<'a, S: Store> Worker<'a, S> {
         self.end_schedule();
         self.put_back()?;
         self.read_back()
+    }
+
+    /// Whether the run is over for this thread. Even if the machine gave it no time before the end, it first does one thing
+    /// that counts, unless times are set: otherwise a short run on a busy machine might be one of nothing.
+    fn is_over(&self) -> bool {
+        let idle = self.measured && !self.counts && self.schedule.is_none();
+        self.shared.stopped() && !(idle && self.shared.measured_since().is_some())
     }
 
     /// Where what is done next is the first that counts, puts back what the warm-up deleted: otherwise a run of few

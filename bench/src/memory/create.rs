@@ -25,7 +25,7 @@ pub(super) fn create(tree: &Arc<dyn Tree>, bytes: u64) -> Result<Group, Refused>
     if bytes < LEAST {
         return Err(Refused {
             why: format!("a process cannot start within {bytes} bytes"),
-            advice: format!("The least that can be asked for is {LEAST} bytes."),
+            advice: format!("The least that can be asked for is {} MiB.", LEAST >> 20),
         });
     }
     let hierarchy = Hierarchy::find(&**tree)?;

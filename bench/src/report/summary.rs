@@ -107,6 +107,14 @@ pub struct Summary<'r> {
 }
 
 impl<'r> Summary<'r> {
+    /// What [`Row::kept`] is a share of, in words. Where no rate was set, it is a replay that has a pace.
+    pub fn kept_of(&self) -> &'static str {
+        match self.part.pace.rate {
+            Some(_) => "of the operations that were due, begun",
+            None => "of the calls that were due, begun in the recorded time",
+        }
+    }
+
     /// Of a workload in a part of a report.
     pub fn of(report: &'r Report, part: usize, workload: usize) -> Option<Self> {
         let described = report.parts.get(part)?;

@@ -75,7 +75,7 @@ fn one(text: &mut String, summary: &Summary<'_>, limits: Option<&Limits>) {
     let kept = |row: &Row<'_>| Some(format!("{} {}", row.side, percent(row.kept()?.median)));
     let kept: Vec<String> = summary.rows.iter().filter_map(kept).collect();
     if !kept.is_empty() {
-        let _ = writeln!(text, "of the operations that were due, begun: {}", kept.join(", "));
+        let _ = writeln!(text, "{}: {}", summary.kept_of(), kept.join(", "));
     }
     let limits = limits.filter(|_| summary.rows.iter().any(|row| row.rate.is_some()));
     let shares = summary.rows.iter().filter_map(|row| {

@@ -36,7 +36,7 @@ pub fn verdict(report: &Report) -> String {
         let said = match (summary.row(MMAP), summary.row(POOL)) {
             (Some(mmap), Some(pool)) => {
                 // Where a rate was set, it does not show who could do more.
-                if summary.part.pace.rate.is_none() {
+                if summary.rows.iter().all(|row| row.kept().is_none()) {
                     peers.add([mmap, pool], &summary.rows, &mut doubts);
                 }
                 tally.say(mmap, pool, &mut doubts)
@@ -73,8 +73,8 @@ impl Tally {
                 let (a, b) = (lost(mmap)?, lost(pool)?);
                 return Some(format!("neither has a result (mmap: {a}; the pool: {b})"));
             }
-            (Some(_), None) => return self.alone(SPOKEN[1], lost(pool)?),
-            (None, Some(_)) => return self.alone(SPOKEN[0], lost(mmap)?),
+            (Some(_), None) => return Some(self.alone(SPOKEN[1], &lost(pool)?)),
+            (None, Some(_)) => return Some(self.alone(SPOKEN[0], &lost(mmap)?)),
         };
         if keeps(mmap) && keeps(pool) {
             return Some(format!("both {ONLY_COSTS}"));
@@ -101,9 +101,9 @@ impl Tally {
         })
     }
 
-    fn alone(&mut self, side: &str, how: String) -> Option<String> {
+    fn alone(&mut self, side: &str, how: &str) -> String {
         self.alone += 1;
-        Some(format!("{side} has no result ({how})"))
+        format!("{side} has no result ({how})")
     }
 
     /// What it comes to; nothing if no workload was compared.
@@ -194,16 +194,16 @@ fn keeps(row: &Row<'_>) -> bool {
 fn not_kept(text: &mut String, summary: &Summary<'_>) {
     for row in &summary.rows {
         if let Some(kept) = row.kept().filter(|_| !keeps(row)) {
-            let rate = summary.part.pace.rate.unwrap_or(f64::NAN);
-            let _ = writeln!(
-                text,
-                "- NOT KEPT UP: {}, {}: {} kept {} of the rate of {rate} a second; what was due and never begun has no \
-                 latency.",
-                summary.part.title,
-                summary.workload,
-                row.side,
-                percent(kept.median)
-            );
+            let kept = percent(kept.median);
+            let what = match summary.part.pace.rate {
+                Some(rate) => format!(
+                    "kept {kept} of the rate of {rate} a second; what was due and never begun has no latency"
+                ),
+                // A replay.
+                None => format!("began {kept} of the calls in the recorded time, and the others after it"),
+            };
+            let (title, workload, side) = (&summary.part.title, &summary.workload, &row.side);
+            let _ = writeln!(text, "- NOT KEPT UP: {title}, {workload}: {side} {what}.");
         }
     }
 }

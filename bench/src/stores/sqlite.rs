@@ -70,8 +70,8 @@ impl Store for Sqlite {
 
     fn open(dir: &Path, setup: &Setup) -> Result<Self> {
         let path = dir.join("data.sqlite");
-        // The writer's and one reader's cache make up what a store may have.
-        let cache_kib = setup.cache_bytes / 2048;
+        // The writer's and the readers' caches make up what a store may have.
+        let cache_kib = setup.cache_bytes / 1024 / setup.readers.saturating_add(1);
         let writer = connect(&path, cache_kib)?;
         let synchronous = match setup.durability {
             Durability::Synced => "FULL",

@@ -98,6 +98,11 @@ impl Model {
         put.filter(|(key, _)| !there(key)).map(|(key, len)| key.len() as u64 + len).sum()
     }
 
+    /// How many keys are put or removed, as far as it names them.
+    pub(super) fn changed(&self) -> u64 {
+        self.keys.values().filter(|known| known.put.is_some() || !known.live).count() as u64
+    }
+
     /// How many entries there are at the end if there were `entries` at the beginning, and of those that the trace names
     /// the ones that `there` says; `None` if that cannot be known. For events in order.
     pub(super) fn entries_at_end(&self, entries: u64, mut there: impl FnMut(&[u8]) -> bool) -> Option<u64> {

@@ -36,6 +36,9 @@ pub struct Recording {
     pub entries: u64,
     /// Bytes of their keys and values, and of those that are put later under other keys.
     pub bytes: u64,
+    /// Keys that are put or removed, of those that it names; 0 in reports of before it was told.
+    #[serde(default)]
+    pub changed: u64,
     /// Events.
     pub events: u64,
     /// When the first was, in microseconds since the recording began.
@@ -115,6 +118,7 @@ pub fn prepare(
         prepared: made,
         entries,
         bytes: bytes + added,
+        changed: model.changed(),
         events: survey.events,
         first_micros: survey.micros.0,
         micros: survey.micros.1 - survey.micros.0,

@@ -74,6 +74,16 @@ pub enum Threads {
     One,
 }
 
+impl Threads {
+    /// How many, in a run that has `all`.
+    pub fn count(self, all: u64) -> u64 {
+        match self {
+            Self::All => all.max(1),
+            Self::One => 1,
+        }
+    }
+}
+
 /// What some threads do.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Role {

@@ -422,8 +422,8 @@ fn neighbour<'t, S: PageSource>(
 
 /// Adds the leaves to come: those that the branch above names, and where they are too few, those of the branch beside
 /// it. Whatever is wrong with that one is said when the position comes to it.
-fn ask_ahead<'t, S: PageSource>(
-    walk: &mut Walk<'_, 't, S>,
+fn ask_ahead<S: PageSource>(
+    walk: &mut Walk<'_, '_, S>,
     path: &[Step],
     ahead: &mut ReadAhead,
     pages: &mut Vec<PageRef>,

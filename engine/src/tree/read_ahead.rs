@@ -94,7 +94,8 @@ impl ReadAhead {
         let child = |nth: usize| if self.forward { nth - 1 } else { count - nth };
         pages.extend((self.beyond + 1..=until).filter_map(|nth| file_page(branch.child(child(nth))?)));
         self.beyond = self.beyond.max(until);
-        self.low = (self.asked + self.beyond) / 2;
+        let ahead = self.asked + self.beyond;
+        self.low = ahead / 2;
     }
 }
 

@@ -378,7 +378,7 @@ pub fn two_loads_side_by_side<B: Backend>() {
 }
 
 pub fn a_load_is_far_larger_than_the_delta<B: Backend>() {
-    let db = small::<B>(&MemFs::new());
+    let db = counted::<B>(&MemFs::new());
     let model = map(0..100_000, 120);
     let bytes: usize = model.iter().map(|(key, value)| key.len() + value.len()).sum();
     assert!(bytes > 100 * (64 << 10));
@@ -403,7 +403,7 @@ pub fn a_load_is_far_larger_than_the_delta<B: Backend>() {
 
 pub fn a_small_load_goes_to_the_log<B: Backend>() {
     let fs = MemFs::new();
-    let db = small::<B>(&fs);
+    let db = counted::<B>(&fs);
     let mut model = map(0..20, 60);
     model.insert(b"large".to_vec(), bytes(70_000, 1));
     model.insert(b"middling".to_vec(), bytes(1000, 1));

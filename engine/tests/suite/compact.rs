@@ -387,7 +387,8 @@ pub fn a_stuck_reader_ends_a_compaction<B: Backend>() {
 pub fn compacting_other_databases<B: Backend>() {
     let report = fresh::<B>().compact().unwrap();
     assert!(report.bytes_after <= report.bytes_before + SLACK, "{report:?}");
-    let db = disk_builder::<B>(512).delta_size(256 << 10).in_memory().unwrap();
+    let small = disk_builder::<B>(512).delta_size(256 << 10);
+    let db = small.background(Stepper::at_once()).in_memory().unwrap();
     scatter::<B>(&db, 3000, 20);
     let report = compacted::<B>(&db);
     assert!(report.bytes_after < report.bytes_before, "{report:?}");

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Backend, PATH, assert_clean, builder, bytes, copy, open};
+use bifold::testing::Stepper;
 use bifold::{Db, Error, WriteTxn};
 use bifold_page_source::MemFs;
 use bifold_page_source::testing::FaultFs;
@@ -58,7 +59,8 @@ pub fn a_spilled_transaction_that_is_dropped_leaves_nothing<B: Backend>() {
         (0..5_000u32).try_for_each(|i| table.insert(i.to_be_bytes(), bytes(60, value)))
     };
     let begun = || {
-        let db = builder::<B>(&MemFs::new()).delta_size(64 << 10).open(PATH).unwrap();
+        let builder = builder::<B>(&MemFs::new()).delta_size(64 << 10).background(Stepper::at_once());
+        let db = builder.open(PATH).unwrap();
         db.update(|txn| txn.table("t")?.insert("a", "1")).unwrap();
         db.checkpoint().unwrap();
         db

@@ -68,7 +68,7 @@ pub fn a_reader_sees_one_commit<B: Backend>() {
 }
 
 pub fn many_stuck_readers<B: Backend>() {
-    let db = fresh::<B>();
+    let db = settled::<B>();
     let mut readers = Vec::new();
     for round in 0..60 {
         overwrite::<B>(&db, round);
@@ -106,7 +106,7 @@ pub fn many_stuck_readers<B: Backend>() {
 }
 
 pub fn a_stuck_reader_pins_only_what_it_sees<B: Backend>() {
-    let db = fresh::<B>();
+    let db = settled::<B>();
     overwrite::<B>(&db, 0);
     db.checkpoint().unwrap();
     let shape = db.shape().unwrap();
@@ -136,7 +136,7 @@ pub fn a_stuck_reader_pins_only_what_it_sees<B: Backend>() {
 }
 
 pub fn overwriting_for_ever_does_not_grow_the_file<B: Backend>() {
-    let db = fresh::<B>();
+    let db = settled::<B>();
     let mut sizes = Vec::new();
     for round in 0..120 {
         overwrite::<B>(&db, round);
@@ -222,7 +222,7 @@ pub fn a_stuck_reader_and_a_dropped_table<B: Backend>() {
 }
 
 pub fn large_values_under_a_stuck_reader<B: Backend>() {
-    let db = fresh::<B>();
+    let db = settled::<B>();
     let mut readers: BTreeMap<u32, ReadTxn<'_, B::Source>> = BTreeMap::new();
     let size = |round: u32| if round.is_multiple_of(2) { 90_000 } else { 6_000 } + round as usize;
     for round in 0..40u32 {

@@ -1,7 +1,7 @@
 //! Commit and abort, and what fails a transaction.
 #![forbid(unsafe_code)]
 
-use super::{Backend, PATH, assert_clean, builder, bytes, fresh};
+use super::{Backend, PATH, assert_clean, builder, bytes, fresh, settled};
 use bifold::Error;
 use bifold_page_source::MemFs;
 use bifold_page_source::testing::FaultFs;
@@ -161,7 +161,7 @@ pub fn update_and_view<B: Backend>() {
 }
 
 pub fn aborts_give_everything_back<B: Backend>() {
-    let db = fresh::<B>();
+    let db = settled::<B>();
     db.update(|txn| {
         let table = txn.table("t")?;
         (0..200u32).try_for_each(|i| table.insert(i.to_be_bytes(), bytes(100, i as u8)))

@@ -6,6 +6,7 @@ use crate::cell::Source;
 use crate::drive::Until;
 use crate::limits::Limits;
 use crate::report::{Part, Report, article, bytes, counted, of_rounds, short};
+use crate::workload::{Work, Workload};
 use std::fmt::Write;
 
 /// What holds for every report of this program.
@@ -100,6 +101,11 @@ fn thousands(number: u64) -> String {
     text
 }
 
+/// Whether it is a replay at a given pace.
+fn has_pace(workload: &Workload) -> bool {
+    matches!(&workload.work, Work::Replay(replay) if replay.speed.is_some())
+}
+
 fn pace(part: &Part) -> String {
     let pace = &part.pace;
     let until = match pace.until {
@@ -111,6 +117,9 @@ fn pace(part: &Part) -> String {
         Some(rate) => format!(
             "; {rate} operations a second are due, each a transaction of its own, and latencies count from when"
         ),
+        None if part.workloads.iter().any(has_pace) => {
+            "; calls are due at the recorded pace, and latencies count from when".into()
+        }
         None => "; each thread begins an operation when the one before has ended".into(),
     };
     let rounds = counted(part.rounds, "round");

@@ -122,7 +122,7 @@ fn speed(table: &mut Table<'_, '_>) {
         });
     }
     table.row(&format!("times {baseline}"), |row| Some(format!("{:.2}", row.ratio?.median)));
-    table.row("of the operations that were due, begun", |row| Some(percent(row.kept()?.median)));
+    table.row(table.summary.kept_of(), |row| Some(percent(row.kept()?.median)));
 }
 
 /// What was done beside what is measured.
