@@ -11,7 +11,7 @@ use crate::word::{Target, Word};
 use bifold_page_source::PageRef;
 
 /// Leaves asked for at first.
-const WINDOW_MIN: usize = 8;
+const WINDOW_MIN: usize = 4;
 /// The most leaves to be ahead.
 const WINDOW_MAX: usize = 128;
 
