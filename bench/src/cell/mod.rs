@@ -86,7 +86,11 @@ impl Source {
             Self::Made(made) => Corpus::Made(*made),
             Self::File { path, table, seed, .. } => {
                 let sample = Sample::read(path, table.as_deref(), *seed, interrupt, seen);
-                Corpus::Sample(sample.map_err(|error| format!("{}: {error}", self.named()))?)
+                // That it was interrupted is nothing of the file.
+                let named = |error| {
+                    if interrupt.came() { error } else { format!("{}: {error}", self.named()).into() }
+                };
+                Corpus::Sample(sample.map_err(named)?)
             }
             Self::Trace(recording) => Corpus::Traced(Box::new(Traced::open(recording)?)),
         })

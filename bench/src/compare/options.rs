@@ -497,6 +497,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_imported_is_known_by_what_it_was_imported_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = dir.path().join("x.tsv");
+        std::fs::write(&text, "a\t1\nb\t2\n").unwrap();
+        let of = |file: &Path, table: Option<&str>| {
+            let name = "mine/x.tsv".to_owned();
+            let table = table.map(str::to_owned);
+            source_of((file, name), table, 1, dir.path(), &Interrupt::default()).unwrap()
+        };
+        let source = of(&text, None);
+        assert_eq!(source.named(), "mine/x.tsv");
+        let error = of(&text, Some("none")).open().unwrap_err().to_string();
+        assert!(error.starts_with("mine/x.tsv: ") && !error.contains("imported-"), "{error}");
+        // A database is read itself.
+        let Source::File { path, .. } = source else { panic!("no file") };
+        assert_eq!(of(&path, None).named(), path.canonicalize().unwrap().display().to_string());
+    }
+
+    #[test]
     fn what_is_due_at_a_rate_is_one_a_transaction() {
         for (name, per_txn, said) in
             [("get", &[1][..], true), ("long-reader", &[1, 100], true), ("get-txn", &[1], false)]

@@ -36,7 +36,7 @@ pub fn verdict(report: &Report) -> String {
         let said = match (summary.row(MMAP), summary.row(POOL)) {
             (Some(mmap), Some(pool)) => {
                 // Where a rate was set, it does not show who could do more.
-                if summary.part.pace.rate.is_none() {
+                if summary.rows.iter().all(|row| row.kept().is_none()) {
                     peers.add([mmap, pool], &summary.rows, &mut doubts);
                 }
                 tally.say(mmap, pool, &mut doubts)
