@@ -62,23 +62,9 @@ impl Memory {
 /// [`Unfit`] with the file's name; a budget that is too short; if no child can be started, or neither side came to a
 /// result.
 pub fn advise(options: &Options) -> Result<bool> {
-    // clap waives this where something conflicts with --trace.
-    if options.reads_only && options.trace.is_none() {
-        return Err("--reads-only goes with --trace".into());
-    }
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", options.database.display());
     let facts = Facts::of(&options.database, options.table.as_deref()).map_err(|unfit| named(&unfit))?;
-    let pattern = match &options.trace {
-        Some(trace) => Pattern::recorded(trace, &facts.table, facts.entries, options.reads_only)?,
-        None => Pattern::assumed(
-            options.assume,
-            &Writes {
-                share: options.writes.unwrap_or(0.0),
-                per_commit: options.per_txn.unwrap_or(1),
-                synced: !options.unsynced,
-            },
-        ),
-    };
+    let pattern = pattern(options, &facts)?;
     let memory = Memory::of(options, &facts).map_err(|why| named(&why))?;
     let copy = if pattern.workload.writes() {
         copy_seconds(&facts, options.dir.as_deref()).map_err(|why| named(&why))?
@@ -131,4 +117,23 @@ pub fn advise(options: &Options) -> Result<bool> {
     };
     print!("{}", basis.text(&choice));
     Ok(failed.is_empty() && !interrupt.came())
+}
+
+/// How the table is read and written: as it was recorded, or as it is assumed.
+fn pattern(options: &Options, facts: &Facts) -> Result<Pattern> {
+    // clap waives this where something conflicts with --trace.
+    if options.reads_only && options.trace.is_none() {
+        return Err("--reads-only goes with --trace".into());
+    }
+    match &options.trace {
+        Some(trace) => Ok(Pattern::recorded(trace, &facts.table, facts.entries, options.reads_only)?),
+        None => Ok(Pattern::assumed(
+            options.assume,
+            &Writes {
+                share: options.writes.unwrap_or(0.0),
+                per_commit: options.per_txn.unwrap_or(1),
+                synced: !options.unsynced,
+            },
+        )),
+    }
 }
