@@ -58,6 +58,23 @@ impl Source {
         }
     }
 
+    /// The same as it is shown to the user: without paths of what was there for a comparison only, which are others each
+    /// time.
+    #[must_use]
+    pub fn shown(&self) -> Self {
+        let mut shown = self.clone();
+        match &mut shown {
+            Self::File { path, made_of, .. } => {
+                if let Some(name) = made_of.take() {
+                    *path = name.into();
+                }
+            }
+            Self::Trace(recording) => recording.prepared = PathBuf::new(),
+            Self::Made(_) => {}
+        }
+        shown
+    }
+
     /// Makes ready what can be asked for.
     ///
     /// # Errors

@@ -508,6 +508,8 @@ mod tests {
         };
         let source = of(&text, None);
         assert_eq!(source.named(), "mine/x.tsv");
+        let shown = serde_json::to_string(&source.shown()).unwrap();
+        assert!(shown.contains("\"mine/x.tsv\"") && !shown.contains("imported-"), "{shown}");
         let error = of(&text, Some("none")).open().unwrap_err().to_string();
         assert!(error.starts_with("mine/x.tsv: ") && !error.contains("imported-"), "{error}");
         // A database is read itself.

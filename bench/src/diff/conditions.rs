@@ -1,11 +1,9 @@
 //! What two reports were not made alike in.
 #![forbid(unsafe_code)]
 
-use crate::cell::Source;
 use crate::report::{Environment, Part, Report};
 use crate::workload::Workload;
 use serde_json::{Value, json};
-use std::path::PathBuf;
 
 /// Parts of the environment that are expected to differ between two reports.
 const FREE: [&str; 4] = ["made", "version", "commit", "load_average"];
@@ -41,15 +39,6 @@ fn environment(environment: &Environment) -> Value {
     value
 }
 
-/// A file by what the user knows it by: what was made of it has another path each time.
-fn source(source: &Source) -> Source {
-    let mut named = source.clone();
-    if let Source::File { path, made_of: Some(name), .. } = &mut named {
-        *path = PathBuf::from(&*name);
-    }
-    named
-}
-
 fn part(warnings: &mut Vec<String>, a: &Part, b: &Part) {
     if a.title != b.title {
         warnings.push(format!("\"{}\" is compared with \"{}\"", a.title, b.title));
@@ -57,7 +46,7 @@ fn part(warnings: &mut Vec<String>, a: &Part, b: &Part) {
     let before = warnings.len();
     let conditions = |part: &Part| {
         json!({
-            "data": source(&part.source), "bytes of data": part.data_bytes, "entries": part.entries, "rounds": part.rounds,
+            "data": part.source.shown(), "bytes of data": part.data_bytes, "entries": part.entries, "rounds": part.rounds,
             "runs": part.pace, "memory": part.memory, "data fit in memory": part.fits, "options": part.setup,
         })
     };

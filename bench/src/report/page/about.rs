@@ -228,7 +228,7 @@ pub(super) fn appendix(text: &mut String, report: &Report) {
     where_and_how(text, &report.environment, &report.command);
     for part in &report.parts {
         let Ok(setup) = serde_json::to_string_pretty(
-            &serde_json::json!({ "stores": part.setup, "runs": part.pace, "data": part.source }),
+            &serde_json::json!({ "stores": part.setup, "runs": part.pace, "data": part.source.shown() }),
         ) else {
             continue;
         };
