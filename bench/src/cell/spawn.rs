@@ -27,7 +27,7 @@ pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
     /// From now on the first Ctrl-C is remembered here, and ends nothing by itself. Another one ends the process, but
-    /// only some seconds later ([`GRACE`]): time enough to remove what there is, and for whoever sends a signal to the
+    /// only three seconds later: time enough to remove what there is, and for whoever sends a signal to the
     /// process and to its group, which are two.
     ///
     /// # Errors
