@@ -1,10 +1,11 @@
 //! When a replaying thread may begin its next call.
 //!
 //! As fast as can be, a thread waits for the others only so that none of them is more than [`WINDOW`] ahead in the
-//! recording's time: what was done side by side is done side by side, and what came after a load comes after it. At a given
-//! pace, it also waits until the call is due; how many calls were begun before the recording's time was over is told
-//! ([`OpenLoop`]), since those that come later are no longer side by side with what they were. (The conservative time windows of parallel simulation: Lubachevsky,
-//! "Efficient distributed event-driven simulations of multiple-loop networks", 1989.)
+//! recording's time: what was done side by side is done side by side, and what came after a load comes after it. At a
+//! given pace, it also waits until the call is due; how many calls were begun before the recording's time was over is
+//! told ([`OpenLoop`]), since those that come later are no longer side by side with what they were. (The conservative
+//! time windows of parallel simulation: Lubachevsky, "Efficient distributed event-driven simulations of multiple-loop
+//! networks", 1989.)
 #![forbid(unsafe_code)]
 
 use super::OpenLoop;

@@ -3,7 +3,8 @@
 //!
 //! The window grows while the scan goes on, as a kernel's does, so that a short scan asks for little and a long one
 //! keeps the disk busy. The branch beside is itself asked for some time before its leaves are, so that looking at it
-//! waits for nothing. It ends where the branch two levels above ends: one leaf in ten thousand is then waited for.
+//! seldom waits. It ends where the branch two levels above the leaves ends, and begins anew there: once in as many leaves
+//! as two levels of branches name.
 #![forbid(unsafe_code)]
 
 use crate::node::Node;
